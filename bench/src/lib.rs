@@ -1,0 +1,1 @@
+//! Criterion benches, one per stage plus the journey.

@@ -1,0 +1,1 @@
+//! Sequenced consensus as a pure state machine.

@@ -1,0 +1,1 @@
+//! The daemon: performs the shard's effects in the real world.

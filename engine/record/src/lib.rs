@@ -1,0 +1,1 @@
+//! The nouns, the one codec, signing and hashing, every limit.

@@ -1,0 +1,1 @@
+//! One shard: five events in, six effects out.

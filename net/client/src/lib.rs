@@ -1,0 +1,1 @@
+//! The strategy's side: attach, read shared memory, put into a ring.

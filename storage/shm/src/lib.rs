@@ -1,0 +1,1 @@
+//! Bytes shared between processes: segments, hot table, rings, feed, counters.

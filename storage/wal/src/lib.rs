@@ -1,0 +1,1 @@
+//! The write-ahead log: group commit, one flush a batch, recovery.

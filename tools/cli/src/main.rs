@@ -1,0 +1,3 @@
+//! io_oi: one binary for node, operators and demonstrations.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! latency-probe: floors, latencies and real market replay.
+
+fn main() {}
