@@ -1,3 +1,114 @@
-//! The project's own verbs: check, tidy, ci.
+//! The project's own verbs: `cargo xtask check | tidy | ci | loom | bench STAGE`.
+//!
+//! Invariant: `ci` runs exactly what CONTRIBUTING.md names, and `.ci/run` runs `ci`, so a green run here is a green run
+//! there. Every step prints the command that it starts: whatever fails can be repeated by hand.
 
-fn main() {}
+mod tidy;
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// One external command of a verb: its words, and the environment that it needs.
+struct Step {
+    words: &'static [&'static str],
+    env: &'static [(&'static str, &'static str)],
+}
+
+const FMT: Step = step(&["cargo", "fmt", "--all", "--check"]);
+const CLIPPY: Step =
+    step(&["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+/// The fast part of the suite: what is inside the crates, without the processes and power cuts of `tests/`.
+const UNIT_TESTS: Step = step(&["cargo", "test", "--workspace", "--lib", "--bins", "--quiet"]);
+/// The README's test command.
+const TESTS: Step = step(&["cargo", "test", "--workspace"]);
+/// Every interleaving of the shared-memory models. A build of its own, since `--cfg loom` replaces the atomics.
+const LOOM: Step = Step {
+    words: &["cargo", "test", "--package", "io_oi_shm", "--release", "--test", "loom_*"],
+    env: &[("RUSTFLAGS", "--cfg loom"), ("CARGO_TARGET_DIR", "target/loom")],
+};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<()> {
+    let root = workspace_root()?;
+    match words {
+        ["check"] => {
+            start(&root, &FMT)?;
+            start(&root, &CLIPPY)?;
+            tidy_up(&root)?;
+            start(&root, &UNIT_TESTS)
+        }
+        ["tidy"] => tidy_up(&root),
+        ["ci"] => {
+            start(&root, &FMT)?;
+            start(&root, &CLIPPY)?;
+            tidy_up(&root)?;
+            start(&root, &LOOM)?;
+            start(&root, &TESTS)
+        }
+        ["loom"] => start(&root, &LOOM),
+        ["bench"] => start_words(&root, &["cargo", "bench", "--package", "io_oi_bench"], &[]),
+        ["bench", stage] => {
+            start_words(&root, &["cargo", "bench", "--package", "io_oi_bench", "--bench", stage], &[])
+        }
+        _ => bail!("{USAGE}"),
+    }
+}
+
+const USAGE: &str = "usage: cargo xtask VERB
+  check          fmt, clippy, tidy and the unit tests: before every commit
+  tidy           the rules of the house alone
+  loom           every interleaving of the shared-memory models
+  bench [STAGE]  criterion, one stage or all: ring hot_read wal_append order journey
+  ci             everything that continuous integration runs";
+
+fn tidy_up(root: &Path) -> Result<()> {
+    let faults = tidy::faults(root)?;
+    for fault in &faults {
+        eprintln!("tidy: {fault}");
+    }
+    if !faults.is_empty() {
+        bail!("{} faults against the rules of the house (CONTRIBUTING.md names them)", faults.len());
+    }
+    println!("tidy: the house is in order");
+    Ok(())
+}
+
+fn start(root: &Path, step: &Step) -> Result<()> {
+    start_words(root, step.words, step.env)
+}
+
+fn start_words(root: &Path, words: &[&str], env: &[(&str, &str)]) -> Result<()> {
+    let settings: String = env.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+    println!("$ {settings}{}", words.join(" "));
+    let status = Command::new(words[0])
+        .args(&words[1..])
+        .envs(env.iter().copied())
+        .current_dir(root)
+        .status()
+        .with_context(|| format!("{} cannot be started: is it installed?", words[0]))?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", words.join(" "));
+    }
+    Ok(())
+}
+
+const fn step(words: &'static [&'static str]) -> Step {
+    Step { words, env: &[] }
+}
+
+fn workspace_root() -> Result<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(manifest.parent().context("xtask stands directly below the workspace root")?.to_path_buf())
+}
