@@ -115,22 +115,21 @@ fn check_manifest(path: &str, text: &str, faults: &mut Vec<Fault>) {
 
 fn check_door(path: &str, text: &str, name: &str, floor: u8, dependency: &str, faults: &mut Vec<Fault>) {
     let line = line_of(text, dependency);
-    if let Some((_, _, below)) = FLOORS.iter().find(|(package, _, _)| *package == dependency) {
-        if *below >= floor {
-            let what = format!(
-                "{name} (floor {floor}) may not open a door to {dependency} (floor {below}): doors lead downwards"
-            );
-            faults.push(fault(path, line, what));
-        }
+    let floor_below =
+        FLOORS.iter().find(|(package, _, _)| *package == dependency).map(|(_, _, below)| *below);
+    if let Some(below) = floor_below
+        && below >= floor
+    {
+        let what = format!(
+            "{name} (floor {floor}) may not open a door to {dependency} (floor {below}): doors lead downwards"
+        );
+        faults.push(fault(path, line, what));
     }
-    if let Some((_, home)) = HOMES.iter().find(|(crate_name, _)| *crate_name == dependency) {
-        if *home != name {
-            faults.push(fault(
-                path,
-                line,
-                format!("`{dependency}` is at home in {home} and named nowhere else"),
-            ));
-        }
+    let home = HOMES.iter().find(|(crate_name, _)| *crate_name == dependency).map(|(_, home)| *home);
+    if let Some(home) = home
+        && home != name
+    {
+        faults.push(fault(path, line, format!("`{dependency}` is at home in {home} and named nowhere else")));
     }
 }
 
