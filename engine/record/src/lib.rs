@@ -1,1 +1,48 @@
 //! The nouns, the one codec, signing and hashing, every limit.
+//!
+//! Invariant: bytes that this room accepts are exactly the bytes that it would write itself. Whatever arrives from
+//! a disk, a socket or another process is decoded by a checked function with a typed error, and a decoded value
+//! encodes back to the same bytes; so a hash or a signature over them means one thing only.
+//!
+//! Where to look: `limits` names every bound, FORMAT.md draws every byte, `golden/` pins them for ever.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod attach;
+pub mod block;
+mod codec;
+pub mod error;
+pub mod evidence;
+pub mod genesis;
+pub mod governance;
+pub mod hash;
+pub mod ids;
+pub mod limits;
+pub mod merkle;
+pub mod proposal;
+pub mod receipt;
+pub mod record;
+pub mod sign;
+pub mod statement;
+pub mod token;
+pub mod verdict;
+
+pub use block::{Block, BlockBuilder, BlockHeader, HEADER_BYTES, HeaderParts, Records};
+pub use codec::{Noun, peek_noun};
+pub use error::{BlockFull, DecodeError, EncodeError, ShapeError};
+pub use genesis::{ControlMode, Genesis, Member, SignedGenesis, TrustMode};
+pub use ids::{
+    ClusterId, Epoch, Hash, Nanos, NodeId, NodeTag, OperatorId, ParseHexError, Sequence, SessionId,
+    SessionSequence, ShardId, Signature,
+};
+pub use proposal::{Durability, Operation, Precondition, Proposal};
+pub use receipt::{Outcome, Receipt, Stage};
+pub use record::Record;
+pub use sign::{Signer, Statement, StatementKind, VerifyError, VerifyingKey, verify};
+pub use statement::{Ballot, BallotGrant, Vote};
+pub use verdict::{ArbitratorCode, RefusalCode, Verdict};

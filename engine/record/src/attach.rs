@@ -1,0 +1,312 @@
+//! The words of the handshake on the node's local socket: one packet, one message.
+//!
+//! Invariant: both sides decode with these checked functions only; whatever else arrives is refused by name, and the
+//! kind and version in front are readable by every later program.
+//!
+//! Order: the client says `Hello`. The node answers `Welcome` and then one `ShardDoor` per shard, each carrying five
+//! descriptors (hot, feed, counters, lane, bell), or it answers `Refused`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::codec::{Noun, peek_noun, read_archive, write_archive};
+use crate::error::{DecodeError, EncodeError};
+use crate::genesis::{check_count, check_max};
+use crate::ids::{ClusterId, NodeId, SessionId, ShardId};
+use crate::limits::{
+    CLIENT_NAME_BYTES_MAX, PACKET_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX, REFUSAL_TEXT_BYTES_MAX,
+    SHARDS_MAX,
+};
+use crate::token::SessionToken;
+
+/// The handshake spoken here: a program that speaks another says so before anything else is read.
+pub const ATTACH_VERSION: u32 = 1;
+
+/// Stands first in every `Hello`, so that a program that talks to the wrong socket is recognised.
+pub const HELLO_MAGIC: u64 = u64::from_le_bytes(*b"io_oi>>>");
+
+/// Descriptors behind every `ShardDoor`, in this order.
+pub const DOOR_DESCRIPTORS: [&str; 5] = ["hot", "feed", "counters", "lane", "bell"];
+
+/// The client's first packet.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Hello`."))]
+pub struct Hello {
+    /// `HELLO_MAGIC`.
+    pub magic: u64,
+    /// `ATTACH_VERSION` of the client.
+    pub attach_version: u32,
+    /// What the client calls itself, for logs and status.
+    pub client_name: String,
+    /// The session it wants back, after a reconnect.
+    pub resume: Option<Resume>,
+}
+
+/// A session that the client had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Resume`."))]
+pub struct Resume {
+    /// Its id.
+    pub session: SessionId,
+    /// The token that came with it.
+    pub token: SessionToken,
+}
+
+/// The node's first packet to an accepted client.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Welcome`."))]
+pub struct Welcome {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node on this box.
+    pub node: NodeId,
+    /// The client's session, new or resumed.
+    pub session: SessionId,
+    /// What brings the session back after a reconnect.
+    pub token: SessionToken,
+    /// Layout of the shared segments behind the doors.
+    pub layout_version: u32,
+    /// How many doors follow, 1 to `SHARDS_MAX`.
+    pub shards: u16,
+    /// Seed of the hash that maps keys to shards.
+    pub hash_seed: [u8; 16],
+    /// Counts the node's starts; another one means that every mapping is void.
+    pub incarnation: u64,
+    /// Key prefixes that the client may write, at most `PREFIXES_MAX`. The empty prefix allows all.
+    pub prefixes: Vec<Vec<u8>>,
+}
+
+/// One shard's descriptors follow this packet's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `ShardDoor`."))]
+pub struct ShardDoor {
+    /// The shard.
+    pub shard: ShardId,
+}
+
+/// Why a client was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `AttachRefusal`."))]
+#[repr(u8)]
+pub enum AttachRefusal {
+    /// The bytes are no hello.
+    Malformed = 1,
+    /// The two programs speak different handshakes.
+    VersionUnknown = 2,
+    /// The user behind the socket may not attach.
+    UserNotAllowed = 3,
+    /// `CLIENTS_MAX` are attached.
+    ClientsFull = 4,
+    /// The session to resume is unknown, or its token is wrong.
+    ResumeRefused = 5,
+    /// The session to resume is still attached elsewhere.
+    SessionInUse = 6,
+    /// The node is not ready yet: still recovering.
+    NotReady = 7,
+    /// The node is going down.
+    ShuttingDown = 8,
+    /// The node ran out of descriptors or memory for one more client.
+    ResourcesExhausted = 9,
+}
+
+impl AttachRefusal {
+    /// Every refusal.
+    pub const ALL: [AttachRefusal; 9] = [
+        AttachRefusal::Malformed,
+        AttachRefusal::VersionUnknown,
+        AttachRefusal::UserNotAllowed,
+        AttachRefusal::ClientsFull,
+        AttachRefusal::ResumeRefused,
+        AttachRefusal::SessionInUse,
+        AttachRefusal::NotReady,
+        AttachRefusal::ShuttingDown,
+        AttachRefusal::ResourcesExhausted,
+    ];
+
+    /// Short stable name, kebab-case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            AttachRefusal::Malformed => "malformed",
+            AttachRefusal::VersionUnknown => "version-unknown",
+            AttachRefusal::UserNotAllowed => "user-not-allowed",
+            AttachRefusal::ClientsFull => "clients-full",
+            AttachRefusal::ResumeRefused => "resume-refused",
+            AttachRefusal::SessionInUse => "session-in-use",
+            AttachRefusal::NotReady => "not-ready",
+            AttachRefusal::ShuttingDown => "shutting-down",
+            AttachRefusal::ResourcesExhausted => "resources-exhausted",
+        }
+    }
+
+    /// What happened and what to do.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            AttachRefusal::Malformed => {
+                "the first packet is no hello: check that the client is of this system"
+            }
+            AttachRefusal::VersionUnknown => {
+                "client and node speak different handshakes: use matching versions"
+            }
+            AttachRefusal::UserNotAllowed => {
+                "this user may not attach: add its uid to the node's configuration"
+            }
+            AttachRefusal::ClientsFull => "too many clients are attached: close one",
+            AttachRefusal::ResumeRefused => "the session cannot be resumed: attach as a new one",
+            AttachRefusal::SessionInUse => "the session is still attached: close the other client first",
+            AttachRefusal::NotReady => "the node is still starting: try again in a moment",
+            AttachRefusal::ShuttingDown => "the node is shutting down: attach again when it is back",
+            AttachRefusal::ResourcesExhausted => {
+                "the node has no memory or descriptors left: raise its limits"
+            }
+        }
+    }
+
+    /// Whether trying again later, unchanged, can succeed.
+    #[must_use]
+    pub const fn is_temporary(self) -> bool {
+        matches!(
+            self,
+            AttachRefusal::ClientsFull
+                | AttachRefusal::SessionInUse
+                | AttachRefusal::NotReady
+                | AttachRefusal::ShuttingDown
+                | AttachRefusal::ResourcesExhausted
+        )
+    }
+}
+
+impl fmt::Display for AttachRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The node's only packet to a client that it does not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Refused`."))]
+pub struct Refused {
+    /// Why, for programs.
+    pub code: AttachRefusal,
+    /// What happened and what to do, for people.
+    pub text: String,
+}
+
+/// Any packet of the handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packet {
+    /// From the client.
+    Hello(Hello),
+    /// From the node.
+    Welcome(Welcome),
+    /// From the node, with descriptors.
+    ShardDoor(ShardDoor),
+    /// From the node.
+    Refused(Refused),
+}
+
+impl Packet {
+    /// Reads whichever packet fills `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Packet, DecodeError> {
+        match peek_noun(bytes) {
+            Some(Noun::Welcome) => Welcome::decode(bytes).map(Packet::Welcome),
+            Some(Noun::ShardDoor) => ShardDoor::decode(bytes).map(Packet::ShardDoor),
+            Some(Noun::Refused) => Refused::decode(bytes).map(Packet::Refused),
+            _ => Hello::decode(bytes).map(Packet::Hello),
+        }
+    }
+
+    /// The encoding, when every limit is kept.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        match self {
+            Packet::Hello(packet) => packet.encode(),
+            Packet::Welcome(packet) => packet.encode(),
+            Packet::ShardDoor(packet) => packet.encode(),
+            Packet::Refused(packet) => packet.encode(),
+        }
+    }
+}
+
+macro_rules! packets {
+    ($($noun:ident),*) => {$(
+        impl $noun {
+            /// The encoding, when every limit is kept.
+            pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+                self.check()?;
+                Ok(write_archive(Noun::$noun, self))
+            }
+
+            /// Reads one such packet that fills `bytes` exactly.
+            pub fn decode(bytes: &[u8]) -> Result<$noun, DecodeError> {
+                let packet: $noun = read_archive(Noun::$noun, bytes, PACKET_BYTES_MAX)?;
+                packet.check().map_err(DecodeError::Limit)?;
+                Ok(packet)
+            }
+        }
+    )*};
+}
+
+packets!(Hello, Welcome, ShardDoor, Refused);
+
+impl Hello {
+    /// A hello of this program.
+    #[must_use]
+    pub fn new(client_name: String, resume: Option<Resume>) -> Hello {
+        Hello { magic: HELLO_MAGIC, attach_version: ATTACH_VERSION, client_name, resume }
+    }
+
+    /// Whether node and client understand each other.
+    pub const fn verdict(&self) -> Result<(), AttachRefusal> {
+        if self.magic != HELLO_MAGIC {
+            return Err(AttachRefusal::Malformed);
+        }
+        if self.attach_version != ATTACH_VERSION {
+            return Err(AttachRefusal::VersionUnknown);
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), EncodeError> {
+        check_max("the client's name", self.client_name.len(), CLIENT_NAME_BYTES_MAX)
+    }
+}
+
+impl Welcome {
+    fn check(&self) -> Result<(), EncodeError> {
+        check_count("the shard count", self.shards.into(), SHARDS_MAX)?;
+        check_max("the prefix list", self.prefixes.len(), PREFIXES_MAX)?;
+        self.prefixes.iter().try_for_each(|prefix| check_max("a prefix", prefix.len(), PREFIX_BYTES_MAX))
+    }
+}
+
+impl ShardDoor {
+    fn check(&self) -> Result<(), EncodeError> {
+        check_max("the shard's number", self.shard.index(), SHARDS_MAX - 1)
+    }
+}
+
+impl Refused {
+    /// The refusal with its own text.
+    #[must_use]
+    pub fn of(code: AttachRefusal) -> Refused {
+        Refused { code, text: String::from(code.text()) }
+    }
+
+    fn check(&self) -> Result<(), EncodeError> {
+        check_max("the refusal's text", self.text.len(), REFUSAL_TEXT_BYTES_MAX)
+    }
+}
+
+impl From<&DecodeError> for AttachRefusal {
+    /// What a node answers to a first packet that it cannot read.
+    fn from(error: &DecodeError) -> AttachRefusal {
+        match error {
+            DecodeError::VersionUnknown { .. } => AttachRefusal::VersionUnknown,
+            _ => AttachRefusal::Malformed,
+        }
+    }
+}

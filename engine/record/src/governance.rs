@@ -1,0 +1,166 @@
+//! What operators decide: members, appointments, arbitrators, limits, bars.
+//!
+//! Invariant: governance records are numbered from 1 without gaps and each is signed by an operator that the genesis
+//! names; whoever applies one checks both.
+
+use alloc::vec::Vec;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::codec::{Noun, read_archive, write_archive};
+use crate::error::{DecodeError, EncodeError};
+use crate::genesis::{Member, check_max};
+use crate::hash::Domain;
+use crate::ids::{ClusterId, Hash, Nanos, NodeId, OperatorId, ShardId};
+use crate::limits::{GOVERNANCE_BYTES_MAX, PREFIX_BYTES_MAX};
+use crate::sign::{Statement, StatementKind, long_statement};
+
+/// One change of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Change`."))]
+#[repr(u8)]
+pub enum Change {
+    /// A new node that follows but does not count.
+    AddLearner(Member),
+    /// A level learner that counts from now on.
+    Promote(NodeId),
+    /// A member that leaves.
+    Remove(NodeId),
+    /// The only node that may stand for leader of a shard (strict control).
+    Appoint(Appointment),
+    /// The judge of a key prefix.
+    SetArbitrator(ArbitratorChoice),
+    /// A limit below the one that the program has by itself.
+    SetLimit(LimitChoice),
+    /// A key that may not lead, vote or stand any more.
+    Bar(Barring),
+}
+
+/// A node's authority to stand for leader of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Appointment`."))]
+pub struct Appointment {
+    /// The shard.
+    pub shard: ShardId,
+    /// The appointed node.
+    pub node: NodeId,
+}
+
+/// Which arbitrator judges a prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `ArbitratorChoice`."))]
+pub struct ArbitratorChoice {
+    /// The prefix, up to `PREFIX_BYTES_MAX` bytes.
+    pub prefix: Vec<u8>,
+    /// Hash of the component; the zero hash removes it.
+    pub arbitrator: Hash,
+}
+
+/// A limit and its new value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `LimitChoice`."))]
+pub struct LimitChoice {
+    /// Which limit.
+    pub limit: Limit,
+    /// Its new value.
+    pub value: u64,
+}
+
+/// A key that is out, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Barring`."))]
+pub struct Barring {
+    /// The barred key.
+    pub node: NodeId,
+    /// Hash of the evidence for it.
+    pub evidence: Hash,
+}
+
+/// A limit that operators may lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Limit`."))]
+#[repr(u8)]
+pub enum Limit {
+    /// Clients attached to one node.
+    Clients = 1,
+    /// Sessions remembered per shard.
+    Sessions = 2,
+    /// Longest value in bytes.
+    ValueBytes = 3,
+    /// Records in one block.
+    BlockRecords = 4,
+}
+
+/// One numbered decision of an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Governance`."))]
+pub struct Governance {
+    /// The cluster it changes.
+    pub cluster: ClusterId,
+    /// Its number, from 1 without gaps.
+    pub number: u64,
+    /// When the operator signed it.
+    pub time: Nanos,
+    /// What changes.
+    pub change: Change,
+    /// Who decides and signs.
+    pub operator: OperatorId,
+}
+
+impl Governance {
+    /// The encoding, when every limit is kept.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        self.check()?;
+        Ok(write_archive(Noun::Governance, self))
+    }
+
+    /// Reads one governance record that fills `bytes` exactly.
+    pub fn decode(bytes: &[u8]) -> Result<Governance, DecodeError> {
+        let governance: Governance = read_archive(Noun::Governance, bytes, GOVERNANCE_BYTES_MAX)?;
+        governance.check().map_err(DecodeError::Limit)?;
+        Ok(governance)
+    }
+
+    /// Hash of the encoding.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        Domain::Governance.hash(&write_archive(Noun::Governance, self))
+    }
+
+    fn check(&self) -> Result<(), EncodeError> {
+        if self.number == 0 {
+            return Err(EncodeError::Empty { what: "the number of a governance record" });
+        }
+        match &self.change {
+            Change::AddLearner(member) => member.check(),
+            Change::SetArbitrator(choice) => {
+                check_max("an arbitrator's prefix", choice.prefix.len(), PREFIX_BYTES_MAX)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Statement for Governance {
+    const KIND: StatementKind = StatementKind::Governance;
+
+    fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    fn shard(&self) -> ShardId {
+        match self.change {
+            Change::Appoint(appointment) => appointment.shard,
+            _ => ShardId(0),
+        }
+    }
+
+    fn signed_by(&self) -> [u8; 32] {
+        self.operator.0
+    }
+
+    fn with_signed_bytes<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        let body = write_archive(Noun::Governance, self);
+        look(&long_statement(Self::KIND, self.cluster, self.shard(), &body))
+    }
+}

@@ -1,0 +1,110 @@
+//! Every limit of the house, with the relations between them checked by the compiler.
+//!
+//! Invariant: a size that is not named here is not a limit. Whoever changes one number learns at compile time which
+//! other numbers depended on it.
+
+use crate::block::HEADER_BYTES;
+use crate::proposal::PROPOSAL_HEAD_BYTES;
+use crate::record::RECORD_HEAD_BYTES;
+
+/// Shortest key in bytes: the empty key names nothing.
+pub const KEY_BYTES_MIN: usize = 1;
+/// Longest key in bytes. Keys stand in hot-table entries and in every record, so they stay short.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Longest value in bytes: one slab of the largest size class, 16 of which still fit into one block.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest encoded proposal in bytes.
+pub const PROPOSAL_BYTES_MAX: usize = PROPOSAL_HEAD_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
+/// Longest encoded record in bytes.
+pub const RECORD_BYTES_MAX: usize = RECORD_HEAD_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
+/// Every encoded receipt in bytes: one cache line.
+pub const RECEIPT_BYTES: usize = 64;
+
+/// Longest encoded block in bytes, header included: about a millisecond of a 10 Gbit/s link.
+pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
+/// Most records in one block.
+pub const BLOCK_RECORDS_MAX: usize = 8192;
+/// Most blocks between sealed and committed: deeper pipelines steal the batching.
+pub const BLOCKS_IN_FLIGHT_MAX: usize = 2;
+/// Levels of inner nodes above the leaves of the largest block: the longest Merkle path.
+pub const MERKLE_PATH_MAX: usize = BLOCK_RECORDS_MAX.ilog2() as usize;
+
+/// Most sessions that one shard remembers.
+pub const SESSIONS_MAX: usize = 1024;
+/// Answers remembered per session and shard, for retries.
+pub const SESSION_WINDOW: usize = 4096;
+/// Most shards of a node.
+pub const SHARDS_MAX: usize = 64;
+/// Most clients attached to one node at a time.
+pub const CLIENTS_MAX: usize = 256;
+/// Most voters and learners of a cluster.
+pub const MEMBERS_MAX: usize = 7;
+/// Most operator keys named by a genesis.
+pub const OPERATORS_MAX: usize = 8;
+/// Longest member name in bytes (UTF-8).
+pub const MEMBER_NAME_BYTES_MAX: usize = 64;
+/// Longest member address in bytes (UTF-8): a DNS name and a port.
+pub const MEMBER_ADDRESS_BYTES_MAX: usize = 264;
+
+/// Bytes of one proposal ring unless configured.
+pub const PROPOSAL_RING_BYTES: usize = 1024 * 1024;
+/// Bytes of one receipt ring: a whole window of receipts, each behind a ring header.
+pub const RECEIPT_RING_BYTES: usize = 512 * 1024;
+/// Bytes that a ring may spend on each frame beside the frame itself (length word and alignment).
+pub const RING_FRAME_OVERHEAD_BYTES_MAX: usize = 64;
+/// Bytes of the broadcast feed of one shard.
+pub const FEED_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most key prefixes that one client may be allowed.
+pub const PREFIXES_MAX: usize = 64;
+/// Longest allowed key prefix in bytes.
+pub const PREFIX_BYTES_MAX: usize = 128;
+/// Longest name that a client gives itself, in bytes (UTF-8).
+pub const CLIENT_NAME_BYTES_MAX: usize = 128;
+/// Longest explanation inside a refused attach, in bytes (UTF-8).
+pub const REFUSAL_TEXT_BYTES_MAX: usize = 1024;
+/// Longest packet of the attach handshake in bytes.
+pub const PACKET_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest encoded genesis, signatures included, in bytes.
+pub const GENESIS_BYTES_MAX: usize = 8 * 1024;
+/// Longest encoded governance record in bytes.
+pub const GOVERNANCE_BYTES_MAX: usize = 2 * 1024;
+/// Longest encoded evidence in bytes: a header, a record and its path.
+pub const EVIDENCE_BYTES_MAX: usize = RECORD_BYTES_MAX + 4 * 1024;
+
+const _: () = assert!(KEY_BYTES_MIN >= 1 && KEY_BYTES_MIN <= KEY_BYTES_MAX);
+const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize, "heads carry key lengths as u16");
+const _: () = assert!(VALUE_BYTES_MAX <= u32::MAX as usize, "heads carry value lengths as u32");
+const _: () =
+    assert!(HEADER_BYTES + RECORD_BYTES_MAX <= BLOCK_BYTES_MAX, "the largest record must fit a block");
+const _: () = assert!(
+    HEADER_BYTES + 15 * RECORD_BYTES_MAX <= BLOCK_BYTES_MAX,
+    "a block that holds few large records flushes too often"
+);
+const _: () = assert!(BLOCK_RECORDS_MAX.is_power_of_two(), "the longest Merkle path is counted in levels");
+const _: () =
+    assert!(BLOCK_RECORDS_MAX * RECORD_HEAD_BYTES <= BLOCK_BYTES_MAX, "smallest records fill a block");
+const _: () = assert!(BLOCK_BYTES_MAX <= u32::MAX as usize, "headers carry lengths as u32");
+const _: () = assert!(BLOCKS_IN_FLIGHT_MAX >= 1);
+const _: () =
+    assert!(2 * PROPOSAL_BYTES_MAX <= PROPOSAL_RING_BYTES, "a full-size proposal must not stop a ring");
+const _: () = assert!(
+    SESSION_WINDOW * (RECEIPT_BYTES + RING_FRAME_OVERHEAD_BYTES_MAX) <= RECEIPT_RING_BYTES,
+    "a receipt ring must hold a whole window of receipts"
+);
+const _: () = assert!(FEED_BYTES >= 4 * BLOCK_BYTES_MAX, "a reader may be a few blocks late");
+const _: () = assert!(CLIENTS_MAX <= SESSIONS_MAX, "every attached client has a session in every shard");
+const _: () = assert!(PREFIX_BYTES_MAX <= KEY_BYTES_MAX);
+const _: () = assert!(
+    PREFIXES_MAX * (PREFIX_BYTES_MAX + 8) + 512 <= PACKET_BYTES_MAX,
+    "a welcome with every prefix must fit one packet"
+);
+const _: () = assert!(CLIENT_NAME_BYTES_MAX + REFUSAL_TEXT_BYTES_MAX + 512 <= PACKET_BYTES_MAX);
+const _: () = assert!(
+    MEMBERS_MAX * (MEMBER_NAME_BYTES_MAX + MEMBER_ADDRESS_BYTES_MAX + 64) + OPERATORS_MAX * 160 + 256
+        <= GENESIS_BYTES_MAX,
+    "the largest genesis must fit"
+);
+const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
