@@ -1,1 +1,32 @@
-//! Sequenced consensus as a pure state machine.
+//! Sequenced consensus as a pure state machine: membership, epochs, the chain, signing, durability.
+//!
+//! Invariant: nothing here knows a clock, a socket, a file or a random number, and nothing asks how many voters there
+//! are: only whether a quorum of them has something. [P-12]
+//!
+//! PROTOCOL.md holds the numbered clauses; the code and the tests name the clause that they meet as `[P-nn]`.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod chain;
+mod epoch;
+mod machine;
+mod membership;
+mod note;
+mod pipeline;
+mod position;
+mod recovery;
+mod signing;
+
+pub use chain::{ChainError, ChainTip};
+pub use epoch::{EpochLife, Role};
+pub use machine::{Group, Machine, NotAVoter};
+pub use membership::{Membership, MembershipError, VoterIndex, VoterSet};
+pub use note::{EpochClaim, NOTE_BYTES, NoteError, Seal};
+pub use position::Positions;
+pub use recovery::RecoverError;
+pub use signing::SigningRefused;

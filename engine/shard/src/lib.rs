@@ -1,1 +1,31 @@
 //! One shard: five events in, six effects out.
+//!
+//! Invariant: the machine knows no clock, socket, file or random number, and allocates nothing once it runs. The node
+//! performs its effects in the real world, a simulator performs the same ones in an invented world.
+//!
+//! [`Machine`] tells how it is driven. Clauses named `[P-nn]` stand in `engine/consensus/PROTOCOL.md`.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod appends;
+mod event;
+mod flight;
+mod index;
+pub mod judge;
+mod machine;
+mod pending;
+mod poll;
+mod recovery;
+mod reply;
+mod sealer;
+mod session;
+
+pub use event::{AppendIndex, Effect, Event, LogKind, Origin, PublishStage};
+pub use machine::{Config, ConfigError, Counters, Machine};
+pub use recovery::RecoverError;
+pub use session::SessionState;

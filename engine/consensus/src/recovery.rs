@@ -1,0 +1,111 @@
+//! What the log may say when it is read back, and what it must not.
+//!
+//! Invariant: a log that contradicts itself is never continued. [P-70]
+
+use alloc::collections::VecDeque;
+
+use io_oi_record::{BlockHeader, Epoch, Hash, NodeId, Sequence};
+
+use crate::chain::ChainError;
+use crate::note::Seal;
+
+/// The blocks of the newest epoch whose seal has not been read yet, oldest first. Used at boot only.
+#[derive(Debug)]
+pub(crate) struct Unsealed {
+    waiting: VecDeque<(BlockHeader, Hash)>,
+}
+
+impl Unsealed {
+    pub(crate) fn new() -> Self {
+        Self { waiting: VecDeque::new() }
+    }
+
+    pub(crate) fn push(&mut self, header: &BlockHeader, header_hash: Hash) {
+        self.waiting.push_back((*header, header_hash));
+    }
+
+    /// The header that `seal` belongs to: seals stand in block order. [P-42]
+    pub(crate) fn take(&mut self, seal: &Seal) -> Result<BlockHeader, RecoverError> {
+        let Some((header, header_hash)) = self.waiting.front().copied() else {
+            return Err(RecoverError::SealWithoutBlock { sequence: seal.last_sequence });
+        };
+        let fits = header_hash == seal.header_hash
+            && header.epoch == seal.epoch
+            && header.last_sequence() == seal.last_sequence;
+        if !fits {
+            return Err(RecoverError::SealWithoutBlock { sequence: seal.last_sequence });
+        }
+        self.waiting.pop_front();
+        Ok(header)
+    }
+
+    /// A later epoch covers what stayed unsealed. [P-43]
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+/// Why the log is not continued. Nothing is changed on disk; the operator decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    /// A claim or header of another cluster, shard or node.
+    #[error(
+        "the entry at sequence {sequence} belongs to another cluster, shard or node: check the directory"
+    )]
+    WrongGroup {
+        /// Where the entry stands.
+        sequence: Sequence,
+    },
+    /// A header of a node that does not vote here. [P-34]
+    #[error("a block is led by {leader}, which is no voter of this cluster: restore the log")]
+    StrangeLeader {
+        /// The leader that the header names.
+        leader: NodeId,
+    },
+    /// The header does not continue the chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A claim to an epoch that was closed before. [P-20]
+    #[error("a claim to epoch {found} stands behind epoch {closed}: the log mixes two histories, restore it")]
+    ClaimWentBack {
+        /// The highest epoch seen before.
+        closed: Epoch,
+        /// The claimed epoch.
+        found: Epoch,
+    },
+    /// A claim that stands on another tip than the log has there. [P-21]
+    #[error(
+        "a claim stands on sequence {named}, the log is at {found} there: records are missing, restore the log"
+    )]
+    ClaimElsewhere {
+        /// The tip that the claim names.
+        named: Sequence,
+        /// The tip of the log.
+        found: Sequence,
+    },
+    /// Our own block in an epoch that this log never claimed. [P-44]
+    #[error(
+        "the log holds our own block of epoch {epoch} without a claim to it: the disk was restored or cloned; \
+         this node must not vote or lead until an operator re-admits it"
+    )]
+    NeverClaimed {
+        /// Epoch of the block.
+        epoch: Epoch,
+    },
+    /// A seal that fits no unsealed block in order. [P-42]
+    #[error(
+        "the seal for sequence {sequence} fits no unsealed block before it: the log is damaged, restore it"
+    )]
+    SealWithoutBlock {
+        /// Last sequence that the seal names.
+        sequence: Sequence,
+    },
+    /// A seal whose signature is not the leader's. [P-42]
+    #[error(
+        "the signature over the block that ends at sequence {sequence} is not its leader's: restore the log"
+    )]
+    SealForged {
+        /// Last sequence of the block.
+        sequence: Sequence,
+    },
+}

@@ -1,0 +1,86 @@
+//! The one proposal between arrival and verdict.
+//!
+//! Invariant: its bytes are our own copy; whoever lent them may reuse the memory at once.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use io_oi_record::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use io_oi_record::record::RECORD_HEAD_BYTES;
+use io_oi_record::{Durability, Operation, Precondition, Proposal, SessionId, SessionSequence};
+
+/// Room for one proposal, and where it is on its way.
+pub(crate) struct Pending {
+    pub(crate) state: State,
+    pub(crate) session: SessionId,
+    session_sequence: SessionSequence,
+    operation: Operation,
+    precondition: Precondition,
+    durability: Durability,
+    key_bytes: usize,
+    value_bytes: usize,
+    payload: Box<[u8]>,
+}
+
+/// How far the proposal has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// There is none.
+    Empty,
+    /// It is to be sequenced next.
+    Arrived,
+    /// The judge has been asked.
+    Asked,
+}
+
+impl Pending {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::Empty,
+            session: SessionId::default(),
+            session_sequence: SessionSequence::NONE,
+            operation: Operation::Put,
+            precondition: Precondition::None,
+            durability: Durability::DiskQuorum,
+            key_bytes: 0,
+            value_bytes: 0,
+            payload: vec![0; KEY_BYTES_MAX + VALUE_BYTES_MAX].into_boxed_slice(),
+        }
+    }
+
+    /// Takes a copy of a well-shaped proposal.
+    pub(crate) fn fill(&mut self, session: SessionId, proposal: &Proposal<'_>) {
+        assert_eq!(self.state, State::Empty, "one proposal at a time: drain the effects before the next");
+        self.state = State::Arrived;
+        self.session = session;
+        self.session_sequence = proposal.session_sequence;
+        self.operation = proposal.operation;
+        self.precondition = proposal.precondition;
+        self.durability = proposal.durability;
+        (self.key_bytes, self.value_bytes) = (proposal.key.len(), proposal.value.len());
+        let (key, value) = self.payload.split_at_mut(self.key_bytes);
+        key.copy_from_slice(proposal.key);
+        value[..self.value_bytes].copy_from_slice(proposal.value);
+    }
+
+    pub(crate) fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    pub(crate) fn proposal(&self) -> Proposal<'_> {
+        let (key, value) = self.payload.split_at(self.key_bytes);
+        Proposal {
+            session_sequence: self.session_sequence,
+            operation: self.operation,
+            precondition: self.precondition,
+            durability: self.durability,
+            key,
+            value: &value[..self.value_bytes],
+        }
+    }
+
+    /// Length of the record that it will be.
+    pub(crate) fn record_bytes(&self) -> usize {
+        RECORD_HEAD_BYTES + self.key_bytes + self.value_bytes
+    }
+}

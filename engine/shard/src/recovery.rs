@@ -1,0 +1,81 @@
+//! Reading the log back.
+//!
+//! Invariant: whatever the bytes are, the answer is a state that they prove or an error that names what is wrong. [P-70]
+
+use io_oi_consensus as consensus;
+use io_oi_consensus::{EpochClaim, NoteError, Seal};
+use io_oi_record::{Block, DecodeError, Operation, Sequence, Verdict};
+
+use crate::event::LogKind;
+use crate::flight::Flight;
+use crate::machine::{Machine, Phase};
+
+impl Machine {
+    /// Takes the next log entry into account, in log order; then [`Machine::poll_effect`] shows the records that the
+    /// log itself proves to be committed. Allocates, because nothing is served yet. After an error the machine is
+    /// of no use: the log must not be continued.
+    pub fn recover_frame(&mut self, kind: LogKind, bytes: &[u8]) -> Result<(), RecoverError> {
+        assert_eq!(self.phase, Phase::Recovering, "the log is read before the machine starts");
+        match kind {
+            LogKind::Claim => Ok(self.consensus.recover_claim(&EpochClaim::decode(bytes)?)?),
+            LogKind::Seal => Ok(self.consensus.recover_seal(&Seal::decode(bytes)?)?),
+            LogKind::Block => self.recover_block(bytes),
+        }
+    }
+
+    fn recover_block(&mut self, bytes: &[u8]) -> Result<(), RecoverError> {
+        let block = Block::decode(bytes)?;
+        let begins_epoch = self.consensus.begins_epoch(&block.header);
+        self.consensus.recover_block(&block.header)?;
+        for (index, record) in block.records().enumerate() {
+            let sequence = record.sequence;
+            let is_start = record.operation == Operation::StartEpoch;
+            if is_start != (begins_epoch && index == 0) {
+                return Err(RecoverError::StartMisplaced { sequence }); // [P-25]
+            }
+            if record.verdict == Verdict::AcceptWithWrites {
+                return Err(RecoverError::WritesUnknown { sequence });
+            }
+            let applied = self.sessions.apply(&record, block.header.epoch, block.header.time);
+            applied.map_err(|_| RecoverError::SessionBroken { sequence })?;
+        }
+        self.flights.push_recovered(Flight::recovered(&block));
+        Ok(())
+    }
+}
+
+/// Why the log is not continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    /// A claim or seal does not decode.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// A block does not decode, or does not match its own root.
+    #[error(transparent)]
+    Block(#[from] DecodeError),
+    /// The entry contradicts the log before it.
+    #[error(transparent)]
+    Log(#[from] consensus::RecoverError),
+    /// An epoch that does not begin with its start record, or a start record elsewhere. [P-25]
+    #[error(
+        "the record at sequence {sequence} breaks the rule that an epoch's first record, and no other, starts it"
+    )]
+    StartMisplaced {
+        /// The record.
+        sequence: Sequence,
+    },
+    /// A record that its session forbids: repeated, going back, or of a session that is not open. [P-60]
+    #[error(
+        "the record at sequence {sequence} repeats a proposal or belongs to no open session: restore the log"
+    )]
+    SessionBroken {
+        /// The record.
+        sequence: Sequence,
+    },
+    /// A record with writes of an arbitrator, which this program cannot read.
+    #[error("the record at sequence {sequence} carries an arbitrator's writes: use a newer program")]
+    WritesUnknown {
+        /// The record.
+        sequence: Sequence,
+    },
+}
