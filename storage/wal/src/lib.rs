@@ -1,1 +1,36 @@
-//! The write-ahead log: group commit, one flush a batch, recovery.
+//! The write-ahead log of one shard: group commit, one flush a batch, recovery.
+//!
+//! Invariant: nothing is reported durable before the flush that covers it, and everything reported durable is handed
+//! out again, in order, by every later [`Wal::open`], or the open is refused with the place of the damage.
+//!
+//! ```text
+//!  append ─▶ filling buffer ─submit─▶ write ─▶ flush ─▶ poll: durable through
+//!                ▲ what arrives meanwhile fills the other buffer
+//! ```
+//!
+//! The bytes on disk are drawn in FORMAT.md. Everything that touches the kernel is behind the [`Disk`] seam: the real
+//! [`Device`], and a simulated disk for tests that replay every crash point.
+
+mod config;
+mod device;
+mod disk;
+mod errors;
+mod format;
+mod limits;
+mod recovery;
+
+mod stats;
+mod wal;
+
+pub use config::{Config, Strategy, StrategyWish, UnknownStrategy};
+pub use device::Device;
+pub use disk::{Disk, DiskError, Operation, Preparation, SegmentFile};
+pub use errors::{AppendError, FlushFailed, OpenError};
+pub use format::{
+    BATCH_MAGIC, BatchHeader, Chain, FORMAT_VERSION, Frame, FrameKind, FrameSeal, LogId, LogIndex, Position,
+    SEGMENT_MAGIC, SegmentHeader, SegmentHeaderError, SegmentNumber, frame_bytes,
+};
+pub use limits::*;
+pub use recovery::{Recovered, TornTail, VisitorError};
+pub use stats::{FlushHistogram, Stats};
+pub use wal::Wal;

@@ -1,0 +1,231 @@
+//! The directory of one log: names, locks, and opening files past the page cache.
+//!
+//! Invariant: a file under a segment's name is whole, zeroed and durable; anything unfinished has another name.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::disk::SegmentFile;
+use crate::format::SegmentNumber;
+
+/// Name of the file on which strategies are measured at boot.
+const SCRATCH: &str = "measure.tmp";
+
+/// An open, locked directory.
+pub(crate) struct Directory {
+    path: PathBuf,
+    handle: File,
+    direct: bool,
+}
+
+impl Directory {
+    /// Makes the directory if needed and locks it. `WouldBlock` when another process has the lock.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let handle = File::open(path)?;
+        lock(&handle, Duration::ZERO)?;
+        let mut directory = Self { path: path.to_owned(), handle, direct: true };
+        directory.remove_leftovers()?;
+        directory.direct = directory.probe_direct()?;
+        Ok(directory)
+    }
+
+    /// A second handle for another thread; the lock is shared.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { path: self.path.clone(), handle: self.handle.try_clone()?, direct: self.direct })
+    }
+
+    /// Whether files are opened with O_DIRECT.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// The segments, ascending. `WouldBlock` when a process that died still writes to one after `lock_wait`.
+    pub(crate) fn segments(&self, lock_wait: Duration) -> io::Result<Vec<SegmentFile>> {
+        let mut segments = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if let Some(number) = number_of(&entry.file_name()) {
+                lock(&File::open(entry.path())?, lock_wait)?;
+                segments.push(SegmentFile { number, bytes: entry.metadata()?.len() });
+            }
+        }
+        segments.sort_by_key(|segment| segment.number);
+        Ok(segments)
+    }
+
+    /// Opens a segment for reading.
+    pub(crate) fn open_to_read(&self, number: SegmentNumber) -> io::Result<File> {
+        self.open_file(&name_of(number), OFlags::RDONLY)
+    }
+
+    /// Opens a segment for writing and locks it: the lock is held by the open file itself, so it outlives a killed
+    /// process for just as long as the kernel still works on that process's last write.
+    pub(crate) fn open_to_write(&self, number: SegmentNumber) -> io::Result<File> {
+        let file = self.open_file(&name_of(number), OFlags::RDWR)?;
+        lock(&file, Duration::ZERO)?;
+        Ok(file)
+    }
+
+    /// Makes an unfinished segment's file, empty.
+    pub(crate) fn create_unfinished(&self, number: SegmentNumber) -> io::Result<File> {
+        self.open_file(&unfinished_name_of(number), OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)
+    }
+
+    /// Gives a finished segment its name, durably.
+    pub(crate) fn finish(&self, number: SegmentNumber) -> io::Result<()> {
+        std::fs::rename(self.path.join(unfinished_name_of(number)), self.path.join(name_of(number)))?;
+        self.sync()
+    }
+
+    /// Removes an unfinished segment.
+    pub(crate) fn abandon(&self, number: SegmentNumber) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(unfinished_name_of(number)))
+    }
+
+    /// Removes a segment, durably.
+    pub(crate) fn remove(&self, number: SegmentNumber) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name_of(number)))?;
+        self.sync()
+    }
+
+    /// Makes the file on which strategies are measured.
+    pub(crate) fn create_scratch(&self) -> io::Result<File> {
+        self.open_file(SCRATCH, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)
+    }
+
+    /// Opens that file once more.
+    pub(crate) fn open_scratch(&self) -> io::Result<File> {
+        self.open_file(SCRATCH, OFlags::RDWR)
+    }
+
+    /// Removes it.
+    pub(crate) fn remove_scratch(&self) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(SCRATCH))
+    }
+
+    /// Bytes that an ordinary user may still allocate.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.handle)?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    }
+
+    /// Whether the device below writes through its cache on request (FUA), as far as the system says.
+    pub(crate) fn has_fua(&self) -> bool {
+        let Ok(stat) = rustix::fs::fstat(&self.handle) else { return false };
+        let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        let device = format!("/sys/dev/block/{major}:{minor}");
+        // A partition has no queue of its own: its disk's is one level up.
+        [format!("{device}/queue/fua"), format!("{device}/../queue/fua")]
+            .iter()
+            .find_map(|path| std::fs::read_to_string(path).ok())
+            .is_some_and(|text| text.trim() == "1")
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let direct = if self.direct { OFlags::DIRECT } else { OFlags::empty() };
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::openat(&self.handle, name, flags | direct | OFlags::CLOEXEC, mode)?.into())
+    }
+
+    fn probe_direct(&self) -> io::Result<bool> {
+        let direct = match self.create_scratch() {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => false,
+            Err(error) => return Err(error),
+        };
+        // A refused open with O_CREAT may have made the file all the same.
+        match self.remove_scratch() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(direct),
+        }
+    }
+
+    fn remove_leftovers(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name == SCRATCH || is_unfinished(name)) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the exclusive lock, trying for `wait`.
+fn lock(file: &File, wait: Duration) -> io::Result<()> {
+    let until = Instant::now() + wait;
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(Duration::from_millis(1)),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn name_of(number: SegmentNumber) -> String {
+    format!("wal-{:08}.log", number.0)
+}
+
+fn unfinished_name_of(number: SegmentNumber) -> String {
+    format!("wal-{:08}.tmp", number.0)
+}
+
+fn is_unfinished(name: &str) -> bool {
+    name.strip_prefix("wal-").is_some_and(|rest| rest.ends_with(".tmp"))
+}
+
+fn number_of(name: &OsStr) -> Option<SegmentNumber> {
+    let digits = name.to_str()?.strip_prefix("wal-")?.strip_suffix(".log")?;
+    digits.parse().ok().map(SegmentNumber)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segments_name_is_read_back_as_its_number() {
+        for number in [0, 7, 99_999_999, u32::MAX].map(SegmentNumber) {
+            assert_eq!(number_of(OsStr::new(&name_of(number))), Some(number));
+            assert_eq!(number_of(OsStr::new(&unfinished_name_of(number))), None);
+            assert!(is_unfinished(&unfinished_name_of(number)));
+        }
+        assert_eq!(number_of(OsStr::new("wal-x.log")), None);
+    }
+
+    #[test]
+    fn a_directory_is_locked_while_it_is_open() {
+        let temporary = tempfile::tempdir().unwrap();
+        let first = Directory::open(temporary.path()).unwrap();
+        let refused = Directory::open(temporary.path()).err().expect("the lock is taken");
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        Directory::open(temporary.path()).unwrap();
+    }
+
+    #[test]
+    fn leftovers_of_an_unfinished_preparation_are_removed() {
+        let temporary = tempfile::tempdir().unwrap();
+        std::fs::write(temporary.path().join("wal-00000003.tmp"), b"half").unwrap();
+        std::fs::write(temporary.path().join("notes.txt"), b"not ours").unwrap();
+        let directory = Directory::open(temporary.path()).unwrap();
+        assert!(directory.segments(Duration::ZERO).unwrap().is_empty());
+        let left: Vec<_> =
+            std::fs::read_dir(temporary.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["notes.txt"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! The helper that makes segments ahead of their use, on a thread of its own.
+//!
+//! Invariant: a segment gets its name only after all its bytes were allocated, zeroed and flushed. No space is not an
+//! error here but a reason to try again later.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use super::buffer::AlignedBuffer;
+use super::directory::Directory;
+use crate::disk::{DiskError, Operation, Preparation};
+use crate::format::SegmentNumber;
+use crate::limits::SECTOR_BYTES;
+
+/// Bytes zeroed by one write: enough for bandwidth, short enough to let a batch in between.
+const CHUNK_BYTES: usize = 512 << 10;
+
+/// The shard's side of the helper.
+pub(crate) struct Preparer {
+    requests: Option<Sender<Preparation>>,
+    answers: Receiver<Result<SegmentNumber, DiskError>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Preparer {
+    /// Starts the thread.
+    pub(crate) fn start(directory: Directory, retry: Duration) -> io::Result<Self> {
+        let (requests, inbox) = channel::<Preparation>();
+        let (outbox, answers) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let helper = Helper { directory, stop: Arc::clone(&stop), outbox, retry };
+        let thread =
+            std::thread::Builder::new().name("wal-prepare".to_owned()).spawn(move || helper.run(&inbox))?;
+        Ok(Self { requests: Some(requests), answers, stop, thread: Some(thread) })
+    }
+
+    pub(crate) fn prepare(&self, preparation: Preparation) {
+        // A helper that has ended is told by `poll`.
+        let _ = self.requests.as_ref().expect("open until dropped").send(preparation);
+    }
+
+    pub(crate) fn poll(&self) -> Option<Result<SegmentNumber, DiskError>> {
+        match self.answers.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(DiskError::new(
+                Operation::Prepare,
+                None,
+                io::Error::other("the helper thread has ended"),
+            ))),
+        }
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.requests = None;
+        // Release pairs with the Acquire in `is_stopping`; nothing else is handed over.
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic there costs no durability, and there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Helper {
+    directory: Directory,
+    stop: Arc<AtomicBool>,
+    outbox: Sender<Result<SegmentNumber, DiskError>>,
+    retry: Duration,
+}
+
+impl Helper {
+    fn run(&self, inbox: &Receiver<Preparation>) {
+        for preparation in inbox {
+            while let Err(source) = self.attempt(&preparation) {
+                if self.is_stopping() {
+                    return;
+                }
+                let error = DiskError::new(Operation::Prepare, preparation.number, source);
+                if self.outbox.send(Err(error)).is_err() {
+                    return;
+                }
+                std::thread::park_timeout(self.retry);
+            }
+            if self.outbox.send(Ok(preparation.number)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn attempt(&self, preparation: &Preparation) -> io::Result<()> {
+        let number = preparation.number;
+        let file = self.directory.create_unfinished(number)?;
+        let made = self.fill(&file, preparation).and_then(|()| self.directory.finish(number));
+        if made.is_err() {
+            // Gives its space back; a leftover is also removed at the next start.
+            let _ = self.directory.abandon(number);
+        }
+        made
+    }
+
+    fn fill(&self, file: &File, preparation: &Preparation) -> io::Result<()> {
+        allocate(file, preparation.bytes)?;
+        let mut chunk = AlignedBuffer::new(CHUNK_BYTES);
+        chunk.bytes_mut()[..SECTOR_BYTES].copy_from_slice(&preparation.header[..]);
+        let mut offset = 0;
+        while offset < preparation.bytes {
+            if self.is_stopping() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let bytes = (preparation.bytes - offset).min(CHUNK_BYTES as u64) as usize;
+            write_all(file, &chunk.bytes()[..bytes], offset)?;
+            chunk.bytes_mut()[..SECTOR_BYTES].fill(0);
+            offset += bytes as u64;
+        }
+        file.sync_all()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+}
+
+/// Allocates all extents at once, so that they lie together and a lack of space shows before any byte is written.
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Err(Errno::INTR) => {}
+            // Without allocation the writes below find out.
+            Err(Errno::OPNOTSUPP) => return Ok(()),
+            answer => return Ok(answer?),
+        }
+    }
+}
+
+/// Writes whole sectors, blocking, without flushing.
+pub(crate) fn write_all(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match rustix::io::pwrite(file, &bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            // A sector written in part is written again: O_DIRECT takes whole ones only.
+            Ok(written) if done + written < bytes.len() => {
+                let reached = done + written;
+                done = reached - reached % SECTOR_BYTES;
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! Durable writes through one io_uring: a linked write and flush, or one write with RWF_DSYNC.
+//!
+//! Invariant: a buffer belongs to the kernel from the submission of its write until every completion of it was seen;
+//! in between nobody is given the buffer, and dropping the ring waits.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::marker::PhantomData;
+use std::os::fd::AsRawFd;
+
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::buffer::AlignedBuffer;
+use super::transfer::{Failure, Step, Transfer};
+use crate::disk::Operation;
+use crate::limits::BUFFERS;
+
+/// A write and a flush at most are in flight; the queue is twice that.
+const ENTRIES: u32 = 4;
+const WRITE: u64 = 1;
+const FLUSH: u64 = 2;
+/// RWF_DSYNC of pwritev2(2): the write is durable when it completes.
+const RWF_DSYNC: i32 = 2;
+
+/// A ring on the thread that made it.
+pub(crate) struct RingWriter {
+    ring: IoUring,
+    buffers: Vec<AlignedBuffer>,
+    /// Whether the kernel has the buffers mapped; otherwise it maps them for each write.
+    registered: bool,
+    file: Option<File>,
+    fua: bool,
+    busy: Option<Busy>,
+    /// The ring was set up for its maker's thread alone.
+    _stays_here: PhantomData<*const ()>,
+}
+
+struct Busy {
+    buffer: usize,
+    offset: u64,
+    bytes: usize,
+    transfer: Transfer,
+    /// Completions that the kernel still owes.
+    owed: u32,
+    /// Entries were pushed but the kernel has not taken them.
+    unsubmitted: bool,
+    write_result: Option<i32>,
+    flush_result: Option<i32>,
+}
+
+impl RingWriter {
+    /// Sets up the ring and registers its buffers and its one file slot.
+    pub(crate) fn new(buffer_bytes: usize, fua: bool) -> io::Result<Self> {
+        let ring = build_ring()?;
+        ring.submitter().register_files_sparse(1)?;
+        let buffers: Vec<AlignedBuffer> = (0..BUFFERS).map(|_| AlignedBuffer::new(buffer_bytes)).collect();
+        let vectors: Vec<IoSlice<'_>> = buffers.iter().map(|buffer| IoSlice::new(buffer.bytes())).collect();
+        // SAFETY: an `IoSlice` has the layout of the system's iovec, which is what this call takes. The buffers are
+        // kept beside the ring and freed after it (`drop` waits for the kernel first).
+        let registered = unsafe {
+            let vectors = std::slice::from_raw_parts(vectors.as_ptr().cast(), vectors.len());
+            ring.submitter().register_buffers(vectors).is_ok()
+        };
+        drop(vectors);
+        if !registered {
+            tracing::warn!(
+                "log buffers could not be registered (locked memory limit?); they are mapped anew for each write"
+            );
+        }
+        Ok(Self { ring, buffers, registered, file: None, fua, busy: None, _stays_here: PhantomData })
+    }
+
+    pub(crate) fn buffer(&mut self, buffer: usize) -> &mut [u8] {
+        assert!(self.busy.as_ref().is_none_or(|busy| busy.buffer != buffer), "the kernel has this buffer");
+        self.buffers[buffer].bytes_mut()
+    }
+
+    /// Puts a file into the ring's slot. Nothing may be in flight.
+    pub(crate) fn activate(&mut self, file: File) -> io::Result<()> {
+        assert!(self.busy.is_none(), "a segment is changed only between batches");
+        self.ring.submitter().register_files_update(0, &[file.as_raw_fd()])?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    pub(crate) fn submit(&mut self, buffer: usize, offset: u64, bytes: usize) -> Result<(), Failure> {
+        assert!(self.busy.is_none(), "one durable write at a time");
+        assert!(bytes <= self.buffers[buffer].len(), "a write ends within its buffer");
+        self.busy = Some(Busy {
+            buffer,
+            offset,
+            bytes,
+            transfer: Transfer::new(bytes),
+            owed: 0,
+            unsubmitted: false,
+            write_result: None,
+            flush_result: None,
+        });
+        self.push_from(0)
+    }
+
+    /// Whether the write is durable. Gives the core away when it is not: the kernel flushes on a worker thread of its
+    /// own, which a spinning caller would keep waiting for a whole scheduler tick.
+    pub(crate) fn poll(&mut self) -> Result<bool, Failure> {
+        if self.busy.is_none() {
+            return Ok(false);
+        }
+        self.enter_if_needed()?;
+        if !self.reap() {
+            rustix::thread::sched_yield();
+            return Ok(false);
+        }
+        let busy = self.busy.as_mut().expect("checked above");
+        if busy.owed > 0 {
+            return Ok(false);
+        }
+        match next_step(busy, self.fua)? {
+            Step::Done => {
+                self.busy = None;
+                Ok(true)
+            }
+            Step::Write { from } => self.push_from(from).map(|()| false),
+            Step::Flush => unreachable!("the flush is linked to its write"),
+        }
+    }
+
+    fn push_from(&mut self, from: usize) -> Result<(), Failure> {
+        let busy = self.busy.as_mut().expect("only called with a transfer under way");
+        let entries = entries(busy, from, &self.buffers[busy.buffer], self.registered, self.fua);
+        let count = if self.fua { 1 } else { 2 };
+        (busy.write_result, busy.flush_result) = (None, None);
+        // SAFETY: the entries point into `self.buffers[busy.buffer]`, within its length (`submit` checked it), which
+        // stays allocated and untouched until all `owed` completions were seen: `buffer` refuses it, `drop` waits.
+        unsafe { self.ring.submission().push_multiple(&entries[..count]) }
+            .map_err(|_| (Operation::Write, io::Error::other("the submission queue is full")))?;
+        let busy = self.busy.as_mut().expect("set above");
+        busy.owed = count as u32;
+        busy.unsubmitted = true;
+        self.enter_if_needed()
+    }
+
+    /// Enters the kernel when it has entries to take or completions to hand over; otherwise costs a load.
+    fn enter_if_needed(&mut self) -> Result<(), Failure> {
+        let unsubmitted = self.busy.as_ref().is_some_and(|busy| busy.unsubmitted);
+        let queue = self.ring.submission();
+        let needed = unsubmitted || queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        if !needed {
+            return Ok(());
+        }
+        match self.ring.submit() {
+            Ok(_) => {
+                let empty = self.ring.submission().is_empty();
+                if let Some(busy) = &mut self.busy {
+                    busy.unsubmitted = !empty;
+                }
+                Ok(())
+            }
+            // Not now: the next poll tries again.
+            Err(error) if is_transient(&error) => Ok(()),
+            Err(error) => Err((Operation::Write, error)),
+        }
+    }
+
+    /// Takes what completed; says whether anything did.
+    fn reap(&mut self) -> bool {
+        let Some(busy) = &mut self.busy else { return false };
+        let owed = busy.owed;
+        for completion in self.ring.completion() {
+            match completion.user_data() {
+                WRITE => busy.write_result = Some(completion.result()),
+                _ => busy.flush_result = Some(completion.result()),
+            }
+            busy.owed -= 1;
+        }
+        busy.owed < owed
+    }
+}
+
+impl Drop for RingWriter {
+    fn drop(&mut self) {
+        while self.busy.as_ref().is_some_and(|busy| busy.owed > 0) {
+            match self.ring.submit_and_wait(1) {
+                Ok(_) => {
+                    self.reap();
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(_) => {
+                    // The kernel may still read the buffers: they are given up rather than freed.
+                    std::mem::forget(std::mem::take(&mut self.buffers));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn next_step(busy: &mut Busy, fua: bool) -> Result<Step, Failure> {
+    let written = busy.write_result.expect("all completions are here");
+    let step = busy.transfer.handle_write(written)?;
+    if step != Step::Flush {
+        return Ok(step);
+    }
+    if fua {
+        return Ok(Step::Done);
+    }
+    busy.transfer.handle_flush(busy.flush_result.expect("all completions are here"))
+}
+
+fn entries(
+    busy: &Busy,
+    from: usize,
+    buffer: &AlignedBuffer,
+    registered: bool,
+    fua: bool,
+) -> [squeue::Entry; 2] {
+    let file = types::Fixed(0);
+    let bytes = &buffer.bytes()[from..busy.bytes];
+    let (start, length) = (bytes.as_ptr(), bytes.len() as u32);
+    let offset = busy.offset + from as u64;
+    let rw_flags = if fua { RWF_DSYNC } else { 0 };
+    let write = if registered {
+        let write = opcode::WriteFixed::new(file, start, length, busy.buffer as u16);
+        write.offset(offset).rw_flags(rw_flags).build()
+    } else {
+        opcode::Write::new(file, start, length).offset(offset).rw_flags(rw_flags).build()
+    };
+    let write = write.user_data(WRITE);
+    let write = if fua { write } else { write.flags(squeue::Flags::IO_LINK) };
+    let flush = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build().user_data(FLUSH);
+    [write, flush]
+}
+
+fn build_ring() -> io::Result<IoUring> {
+    let mut modern = IoUring::builder();
+    modern.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+    match modern.build(ENTRIES) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => IoUring::new(ENTRIES),
+        built => built,
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy
+    )
+}

@@ -1,0 +1,380 @@
+//! Reading a log back: every whole frame in order, then a verdict on what follows the last one.
+//!
+//! Invariant: no frame is handed out whose checksum, chain, number or place is wrong. A bad place is a torn tail only if
+//! no batch anywhere behind it says that the place was durable when that batch was written; otherwise the log is
+//! damaged, is refused, and not a byte of it is changed.
+
+use std::error::Error;
+use std::ops::Range;
+
+use crate::config::Config;
+use crate::disk::{Disk, DiskError, SegmentFile};
+use crate::errors::OpenError;
+use crate::format::{
+    BatchHeader, Chain, Frame, FrameSeal, KIND_CLOSED, KIND_OPENED, LogId, LogIndex, Position, SegmentHeader,
+    SegmentNumber, frame_bytes,
+};
+use crate::limits::{
+    BATCH_HEADER_BYTES, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FRAME_KIND_RESERVED, SECTOR_BYTES, align_up,
+};
+use crate::wal::Segment;
+
+/// What a visitor of recovered frames answers when it refuses one.
+pub type VisitorError = Box<dyn Error + Send + Sync>;
+
+/// What opening a log found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The log did not exist and was made.
+    pub created: bool,
+    /// Frames handed to the visitor.
+    pub frames: u64,
+    /// The newest frame of the opened log, its own marks included.
+    pub last_index: LogIndex,
+    /// Segments read.
+    pub segments: usize,
+    /// Whether the last process closed the log in good order.
+    pub closed_cleanly: bool,
+    /// What was cut off at the end, if anything was.
+    pub torn_tail: Option<TornTail>,
+}
+
+/// Bytes behind the last whole frame that a crash left. None of them was ever acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment of the cut.
+    pub segment: SegmentNumber,
+    /// Offset of the cut in it.
+    pub offset: u64,
+    /// Sectors behind the cut that held something and were zeroed.
+    pub sectors_zeroed: u64,
+}
+
+/// All that is needed to go on writing.
+pub(crate) struct Found {
+    pub(crate) recovered: Recovered,
+    pub(crate) log: LogId,
+    pub(crate) chain: Chain,
+    pub(crate) last_index: LogIndex,
+    pub(crate) end: Position,
+    pub(crate) active: Segment,
+    pub(crate) next_offset: u64,
+    pub(crate) prepared: Vec<Segment>,
+    pub(crate) ends_with_mark: bool,
+}
+
+/// Reads the whole log, cuts a torn tail, and flushes what was read.
+pub(crate) fn recover<D: Disk>(
+    disk: &mut D,
+    config: &Config,
+    files: &[SegmentFile],
+    visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+) -> Result<Found, OpenError> {
+    let (log, seed, segments) = read_segment_headers(disk, config, files)?;
+    let mut reader = Reader::new(disk, &segments, log, seed);
+    reader.read_all(visitor)?;
+    let tail = reader.tail();
+    let dirty = reader.judge_tail(&tail)?;
+    reader.cut_tail(&tail, &dirty)
+}
+
+fn read_segment_headers<D: Disk>(
+    disk: &mut D,
+    config: &Config,
+    files: &[SegmentFile],
+) -> Result<(LogId, Chain, Vec<Segment>), OpenError> {
+    let mut log = None;
+    let mut segments: Vec<Segment> = Vec::with_capacity(files.len() + config.segments_ahead);
+    for (expected, file) in (0..).map(SegmentNumber).zip(files) {
+        if file.number != expected {
+            return Err(OpenError::MissingSegment { segment: expected });
+        }
+        let header = read_segment_header(disk, config, file)?;
+        let (first_log, _) = *log.get_or_insert((header.log, header.chain_seed()));
+        if header.log != first_log {
+            return Err(OpenError::MixedLogs { segment: file.number });
+        }
+        let first = segments.last().map_or(Position(0), |previous| previous.position(previous.bytes));
+        if header.bytes != file.bytes {
+            return Err(OpenError::WrongSize {
+                segment: file.number,
+                found: file.bytes,
+                expected: header.bytes,
+            });
+        }
+        if header.first != first {
+            return Err(OpenError::MixedLogs { segment: file.number });
+        }
+        segments.push(Segment { number: file.number, first, bytes: file.bytes });
+    }
+    let (log, seed) = log.expect("a log has at least one segment");
+    Ok((log, seed, segments))
+}
+
+fn read_segment_header<D: Disk>(
+    disk: &mut D,
+    config: &Config,
+    file: &SegmentFile,
+) -> Result<SegmentHeader, OpenError> {
+    let segment = file.number;
+    if file.bytes < SECTOR_BYTES as u64 {
+        return Err(OpenError::WrongSize { segment, found: file.bytes, expected: config.segment_bytes });
+    }
+    disk.read(segment, 0, 0, SECTOR_BYTES)?;
+    let sector = disk.buffer(0)[..SECTOR_BYTES].try_into().expect("one sector");
+    let header =
+        SegmentHeader::decode(sector).map_err(|source| OpenError::SegmentHeader { segment, source })?;
+    if header.cluster != config.cluster {
+        return Err(OpenError::WrongCluster { segment });
+    }
+    if header.shard != config.shard {
+        return Err(OpenError::WrongShard { segment, found: header.shard, expected: config.shard });
+    }
+    if header.number != segment {
+        return Err(OpenError::Misnumbered { segment, found: header.number });
+    }
+    Ok(header)
+}
+
+/// Where the last whole frame ended.
+#[derive(Clone, Copy)]
+struct Tail {
+    /// Index into the segments.
+    at: usize,
+    /// Offset in it of the first byte that is not part of a whole frame.
+    offset: u64,
+}
+
+/// A run of sectors that are not all zero, behind the tail.
+struct Dirty {
+    segment: SegmentNumber,
+    sectors: Range<u64>,
+}
+
+struct Reader<'d, D: Disk> {
+    window: Window<'d, D>,
+    segments: &'d [Segment],
+    log: LogId,
+    seal: FrameSeal,
+    chain: Chain,
+    last_index: LogIndex,
+    end: Position,
+    ends_with_mark: bool,
+    recovered: Recovered,
+    /// Index into the segments, and offset in it, where the next batch is expected.
+    place: (usize, u64),
+}
+
+impl<'d, D: Disk> Reader<'d, D> {
+    fn new(disk: &'d mut D, segments: &'d [Segment], log: LogId, seed: Chain) -> Self {
+        Self {
+            window: Window { disk, segment: None, start: 0, bytes: 0 },
+            segments,
+            log,
+            seal: FrameSeal::new(log),
+            chain: seed,
+            last_index: LogIndex(0),
+            end: Position(SECTOR_BYTES as u64),
+            ends_with_mark: false,
+            recovered: Recovered { segments: segments.len(), ..Recovered::default() },
+            place: (0, SECTOR_BYTES as u64),
+        }
+    }
+
+    fn read_all(
+        &mut self,
+        visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+    ) -> Result<(), OpenError> {
+        while let Some(batch) = self.next_batch()? {
+            self.read_batch(&batch, visitor)?;
+        }
+        Ok(())
+    }
+
+    /// The batch that continues the log: behind the last frame, or else at the start of the next segment.
+    fn next_batch(&mut self) -> Result<Option<BatchHeader>, DiskError> {
+        let (at, offset) = self.place;
+        for (at, offset) in [(at, offset), (at + 1, SECTOR_BYTES as u64)] {
+            if let Some(batch) = self.batch_at(at, offset)?
+                && batch.durable_through == self.end
+                && batch.chain == self.chain
+                && batch.first_index.0 == self.last_index.0 + 1
+            {
+                self.place = (at, offset);
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn batch_at(&mut self, at: usize, offset: u64) -> Result<Option<BatchHeader>, DiskError> {
+        let Some(segment) = self.segments.get(at) else { return Ok(None) };
+        if offset + SECTOR_BYTES as u64 > segment.bytes {
+            return Ok(None);
+        }
+        let bytes = self.window.bytes(segment, offset, BATCH_HEADER_BYTES)?;
+        Ok(BatchHeader::decode(bytes, self.log, segment.position(offset)))
+    }
+
+    /// Hands out the batch's frames up to the first bad one, and moves the place behind them.
+    fn read_batch(
+        &mut self,
+        batch: &BatchHeader,
+        visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+    ) -> Result<(), OpenError> {
+        let (at, start) = self.place;
+        let segment = &self.segments[at];
+        let mut offset = start + BATCH_HEADER_BYTES as u64;
+        for _ in 0..batch.frames {
+            let index = LogIndex(self.last_index.0 + 1);
+            let bytes = self.window.frame_bytes(segment, offset)?;
+            let Some((frame, chain)) = self.seal.decode(bytes, self.chain, index) else { break };
+            self.ends_with_mark = frame.kind == KIND_OPENED || frame.kind == KIND_CLOSED;
+            self.recovered.closed_cleanly = frame.kind == KIND_CLOSED;
+            if frame.kind.0 < FRAME_KIND_RESERVED {
+                self.recovered.frames += 1;
+                visitor(index, frame).map_err(|source| OpenError::Visitor { index, source })?;
+            }
+            offset += frame_bytes(frame.bytes.len()) as u64;
+            self.chain = chain;
+            self.last_index = index;
+            self.end = segment.position(offset);
+        }
+        // A batch without one whole frame ends where it starts: nothing continues there a second time.
+        let read_nothing = offset == start + BATCH_HEADER_BYTES as u64;
+        self.place = if read_nothing { (at, segment.bytes) } else { (at, align_up(offset)) };
+        Ok(())
+    }
+
+    fn tail(&self) -> Tail {
+        let at =
+            self.segments.iter().rposition(|segment| segment.first <= self.end).expect("the log starts at 0");
+        // The end of a full segment is also the start of the next: it belongs to the one it ends.
+        let full = at > 0 && self.segments[at].first == self.end;
+        let at = if full { at - 1 } else { at };
+        Tail { at, offset: self.end.0 - self.segments[at].first.0 }
+    }
+
+    /// Looks at every sector behind the tail: a batch there that was written after the bad place had become durable
+    /// proves damage; otherwise says which sectors are not zero.
+    fn judge_tail(&mut self, tail: &Tail) -> Result<Vec<Dirty>, OpenError> {
+        let mut dirty: Vec<Dirty> = Vec::new();
+        for (at, segment) in self.segments.iter().enumerate().skip(tail.at) {
+            let from = if at == tail.at {
+                align_up(tail.offset).max(SECTOR_BYTES as u64)
+            } else {
+                SECTOR_BYTES as u64
+            };
+            for offset in (from..segment.bytes).step_by(SECTOR_BYTES) {
+                let sector = self.window.bytes(segment, offset, SECTOR_BYTES)?;
+                if is_zero(sector) {
+                    continue;
+                }
+                if let Some(batch) = BatchHeader::decode(sector, self.log, segment.position(offset))
+                    && batch.durable_through > self.end
+                {
+                    return Err(self.damaged(tail, segment.number, offset));
+                }
+                match dirty.last_mut() {
+                    Some(run) if run.segment == segment.number && run.sectors.end == offset => {
+                        run.sectors.end += SECTOR_BYTES as u64;
+                    }
+                    _ => dirty.push(Dirty {
+                        segment: segment.number,
+                        sectors: offset..offset + SECTOR_BYTES as u64,
+                    }),
+                }
+            }
+        }
+        Ok(dirty)
+    }
+
+    fn damaged(&self, tail: &Tail, proof_segment: SegmentNumber, proof_offset: u64) -> OpenError {
+        OpenError::Damaged {
+            segment: self.segments[tail.at].number,
+            offset: tail.offset,
+            position: self.end,
+            proof_segment,
+            proof_offset,
+        }
+    }
+
+    /// Zeroes what a crash left behind the tail, so that it can never be taken for frames, and makes durable what was
+    /// handed out: it may have been read from a cache that power would empty.
+    fn cut_tail(self, tail: &Tail, dirty: &[Dirty]) -> Result<Found, OpenError> {
+        let disk = self.window.disk;
+        let mut recovered = self.recovered;
+        let active = self.segments[tail.at];
+        for run in dirty {
+            disk.zero(run.segment, run.sectors.start, run.sectors.end - run.sectors.start)?;
+        }
+        let mut last_flushed = active.number;
+        disk.flush(active.number)?;
+        for run in dirty {
+            if run.segment != last_flushed {
+                disk.flush(run.segment)?;
+                last_flushed = run.segment;
+            }
+        }
+        if !dirty.is_empty() {
+            let sectors_zeroed =
+                dirty.iter().map(|run| (run.sectors.end - run.sectors.start) / SECTOR_BYTES as u64).sum();
+            recovered.torn_tail =
+                Some(TornTail { segment: active.number, offset: tail.offset, sectors_zeroed });
+            tracing::warn!(segment = %active.number, offset = tail.offset, sectors_zeroed, "torn log tail cut");
+        }
+        Ok(Found {
+            recovered,
+            log: self.log,
+            chain: self.chain,
+            last_index: self.last_index,
+            end: self.end,
+            active,
+            next_offset: align_up(tail.offset).max(SECTOR_BYTES as u64),
+            prepared: self.segments[tail.at + 1..].to_vec(),
+            ends_with_mark: self.ends_with_mark,
+        })
+    }
+}
+
+/// The part of a segment that is in the disk's first buffer.
+struct Window<'d, D: Disk> {
+    disk: &'d mut D,
+    segment: Option<SegmentNumber>,
+    start: u64,
+    bytes: u64,
+}
+
+impl<D: Disk> Window<'_, D> {
+    /// The frame that starts at `offset`, as far as its header says, or as far as the segment goes.
+    fn frame_bytes(&mut self, segment: &Segment, offset: u64) -> Result<&[u8], DiskError> {
+        let left = segment.bytes.saturating_sub(offset) as usize;
+        let header = self.bytes(segment, offset, FRAME_HEADER_BYTES.min(left))?;
+        let Some(payload) = header.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize) else {
+            return Ok(&[]);
+        };
+        let bytes = if payload > FRAME_BYTES_MAX { 0 } else { frame_bytes(payload).min(left) };
+        self.bytes(segment, offset, bytes)
+    }
+
+    /// Any `bytes` of a segment that fit a buffer together with the sectors they touch.
+    fn bytes(&mut self, segment: &Segment, offset: u64, bytes: usize) -> Result<&[u8], DiskError> {
+        let end = offset + bytes as u64;
+        let held =
+            self.segment == Some(segment.number) && self.start <= offset && end <= self.start + self.bytes;
+        if !held {
+            let start = offset - offset % SECTOR_BYTES as u64;
+            let bytes = (segment.bytes - start).min(self.disk.buffer_bytes() as u64);
+            assert!(end <= start + bytes, "a buffer holds a frame of the largest size");
+            self.segment = None;
+            self.disk.read(segment.number, start, 0, bytes as usize)?;
+            (self.segment, self.start, self.bytes) = (Some(segment.number), start, bytes);
+        }
+        let from = (offset - self.start) as usize;
+        Ok(&self.disk.buffer(0)[from..from + bytes])
+    }
+}
+
+fn is_zero(sector: &[u8]) -> bool {
+    sector.iter().fold(0, |all, byte| all | byte) == 0
+}
