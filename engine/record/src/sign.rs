@@ -197,3 +197,6 @@ pub fn verify<S: Statement>(statement: &S, signature: &Signature) -> Result<(), 
 
 // Kinds and nouns are numbered apart; both stand in the signed bytes, so both are pinned.
 const _: () = assert!(StatementKind::Evidence as u8 == 7 && Noun::Evidence as u8 == 11 && VERSION == 1);
+
+#[cfg(test)]
+mod tests;

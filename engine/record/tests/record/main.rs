@@ -1,0 +1,11 @@
+//! The room from outside: every noun there and back, damaged bytes, signatures, golden files, blocks.
+
+mod attach;
+mod blocks;
+mod corpus;
+mod damaged_bytes;
+mod evidence;
+mod golden;
+mod round_trip;
+mod shapes;
+mod signatures;
