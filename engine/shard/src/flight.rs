@@ -3,6 +3,7 @@
 //! Invariant: a block's memory is given back only after its last committed record was shown and answered; the pool is
 //! allocated at boot and never grows. Every record of an unfinished block has exactly one note.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -41,7 +42,7 @@ pub(crate) struct Flight {
 
 enum Body {
     /// Built by this machine, in memory of the pool.
-    Pooled(BlockBuilder),
+    Pooled(Box<BlockBuilder>),
     /// Read from the log at boot.
     Recovered(Vec<u8>),
 }
@@ -52,7 +53,7 @@ impl Flight {
             first_sequence: Sequence::NONE,
             epoch: Epoch::NONE,
             time: Nanos::ZERO,
-            body: Body::Pooled(BlockBuilder::new()),
+            body: Body::Pooled(Box::new(BlockBuilder::new())),
             notes: Vec::with_capacity(BLOCK_RECORDS_MAX),
         }
     }
@@ -200,6 +201,11 @@ impl Flights {
     /// A block of the log flies until its commit is known.
     pub(crate) fn push_recovered(&mut self, flight: Flight) {
         self.flying.push_back(flight);
+    }
+
+    /// Whether no block is unfinished.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flying.is_empty() && self.filling.is_empty()
     }
 
     /// The newest flying block.

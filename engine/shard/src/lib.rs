@@ -28,4 +28,4 @@ mod session;
 pub use event::{AppendIndex, Effect, Event, LogKind, Origin, PublishStage};
 pub use machine::{Config, ConfigError, Counters, Machine};
 pub use recovery::RecoverError;
-pub use session::SessionState;
+pub use session::{ProposalState, SessionState};

@@ -28,7 +28,7 @@ use crate::flight::Flights;
 use crate::pending::{Pending, State};
 use crate::reply::{Certifying, Cursor, refusal};
 use crate::sealer::Sealer;
-use crate::session::{Answer, SessionState, Sessions, Standing};
+use crate::session::{Answer, ProposalState, SessionState, Sessions, Standing};
 
 /// What a machine has to know before it reads its log.
 pub struct Config<'a> {
@@ -191,6 +191,17 @@ impl Machine {
             && !self.claim_is_due
     }
 
+    /// Whether nothing is under way: every record committed and answered, every append flushed. Finished seals may
+    /// still wait for the next block. Ask after the effects are drained.
+    pub fn is_idle(&self) -> bool {
+        self.pending.state == State::Empty
+            && self.answer.is_none()
+            && self.flights.is_empty()
+            && self.appends.is_empty()
+            && !self.certifying.is_urgent()
+            && !self.claim_is_due
+    }
+
     /// Whether this node leads its shard.
     pub fn is_leading(&self) -> bool {
         self.consensus.role() == Role::Leading
@@ -213,8 +224,14 @@ impl Machine {
 
     /// Whether the shard knows `session`. A node that resumes a session asks here and never opens it again: an
     /// evicted session's answers are gone.
-    pub fn session_state(&mut self, session: SessionId) -> SessionState {
+    pub fn session_state(&self, session: SessionId) -> SessionState {
         self.sessions.state(session)
+    }
+
+    /// Whether a put or delete with this number would be new. Whoever refuses proposals for reasons of its own (no
+    /// room, no permission) refuses only fresh ones: a retry is owed the answer that the first one got.
+    pub fn proposal_state(&self, session: SessionId, session_sequence: SessionSequence) -> ProposalState {
+        self.sessions.proposal_state(session, session_sequence)
     }
 
     /// How many sessions the shard knows, and how many have made room for newer ones since boot.

@@ -41,6 +41,17 @@ pub(crate) enum Standing {
     Closed,
 }
 
+/// Whether a proposal would be new to its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProposalState {
+    /// Never seen: submitting it gives it a place.
+    Fresh,
+    /// Decided, in flight, or passed over: submitting it gets the one answer that it has.
+    Seen,
+    /// The session is unknown or closed: submitting it is refused.
+    NoSession,
+}
+
 /// Whether a shard knows a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
@@ -88,7 +99,7 @@ impl Sessions {
 
     /// What the table says about a proposal of `session`, before anything is decided. [P-61]
     pub(crate) fn standing(
-        &mut self,
+        &self,
         session: SessionId,
         operation: Operation,
         session_sequence: SessionSequence,
@@ -142,7 +153,20 @@ impl Sessions {
         Ok(())
     }
 
-    pub(crate) fn state(&mut self, session: SessionId) -> SessionState {
+    /// The same as [`Sessions::standing`] of a put or delete, as much of it as others need to know.
+    pub(crate) fn proposal_state(
+        &self,
+        session: SessionId,
+        session_sequence: SessionSequence,
+    ) -> ProposalState {
+        match self.standing(session, Operation::Put, session_sequence) {
+            Standing::Fresh => ProposalState::Fresh,
+            Standing::Unknown | Standing::Closed => ProposalState::NoSession,
+            Standing::Answered(_) | Standing::PassedOver | Standing::Forgotten => ProposalState::Seen,
+        }
+    }
+
+    pub(crate) fn state(&self, session: SessionId) -> SessionState {
         match self.find(session) {
             None => SessionState::Unknown,
             Some(slot) if self.slots[slot].closed.is_some() => SessionState::Closed,
@@ -160,13 +184,12 @@ impl Sessions {
         self.evicted_count
     }
 
-    fn find(&mut self, session: SessionId) -> Option<usize> {
+    /// The session of the last record comes first: proposals come in runs.
+    fn find(&self, session: SessionId) -> Option<usize> {
         if self.slots.get(self.last_found).is_some_and(|slot| slot.id == session) {
             return Some(self.last_found);
         }
-        let found = self.index.find(session, |slot| self.slots[slot].id)?;
-        self.last_found = found;
-        Some(found)
+        self.index.find(session, |slot| self.slots[slot].id)
     }
 
     fn known(&mut self, session: SessionId) -> &mut Slot {
@@ -205,6 +228,7 @@ impl Sessions {
 
     fn remember(&mut self, record: &Record<'_>, answer: Packed) {
         let slot = self.find(record.session).expect("`standing` found the session");
+        self.last_found = slot;
         let session = &self.slots[slot];
         if session.answer_count == SESSION_WINDOW {
             let oldest = self.answers[self.place(slot, 0)];

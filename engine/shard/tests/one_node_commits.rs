@@ -39,7 +39,7 @@ fn a_put_is_shown_at_once_and_answered_after_the_flush_that_covers_it() {
     let mut world = World::leading();
     world.put(1, 1, b"key", b"value");
     let tentative = (PublishStage::Tentative, b"key".to_vec(), Some(b"value".to_vec()), Sequence(3));
-    assert_eq!(world.shown, [tentative.clone()]);
+    assert_eq!(world.shown, std::slice::from_ref(&tentative));
     assert_eq!(world.replies, []);
     world.flush();
     let committed = (PublishStage::Committed, tentative.1.clone(), tentative.2.clone(), tentative.3);
