@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::errors::OpenError;
 use crate::limits::{
-    BUFFER_BYTES_DEFAULT, BUFFER_BYTES_MIN, FRAME_BYTES_MAX, MARKS_RESERVE_BYTES, SECTOR_BYTES,
-    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENTS_AHEAD_DEFAULT, SEGMENTS_AHEAD_MAX,
+    BUFFER_BYTES_DEFAULT, FRAME_BYTES_MAX, MARKS_RESERVE_BYTES, SECTOR_BYTES, SEGMENT_BYTES_DEFAULT,
+    SEGMENT_BYTES_MAX, SEGMENTS_AHEAD_DEFAULT, SEGMENTS_AHEAD_MAX, buffer_bytes_for,
 };
 
 /// How a batch is made durable.
@@ -89,6 +89,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Segments kept prepared ahead of the active one, at least one.
     pub segments_ahead: usize,
+    /// Largest payload of one frame. A log that was made for larger ones is refused.
+    pub frame_bytes_max: usize,
     /// Bytes of each of the two buffers: the largest batch.
     pub buffer_bytes: usize,
     /// How batches are made durable.
@@ -107,6 +109,7 @@ impl Config {
             shard,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             segments_ahead: SEGMENTS_AHEAD_DEFAULT,
+            frame_bytes_max: FRAME_BYTES_MAX,
             buffer_bytes: BUFFER_BYTES_DEFAULT,
             strategy: StrategyWish::Auto,
             lock_wait: Duration::from_secs(5),
@@ -118,10 +121,17 @@ impl Config {
     pub fn check(&self) -> Result<(), OpenError> {
         let sector = SECTOR_BYTES as u64;
         let refuse = |text: String| Err(OpenError::Config(text));
-        if !self.buffer_bytes.is_multiple_of(SECTOR_BYTES) || self.buffer_bytes < BUFFER_BYTES_MIN {
+        if self.frame_bytes_max > FRAME_BYTES_MAX {
             return refuse(format!(
-                "buffer_bytes is {}, it must be a multiple of {SECTOR_BYTES} and at least {BUFFER_BYTES_MIN}, for one frame of {FRAME_BYTES_MAX}",
-                self.buffer_bytes
+                "frame_bytes_max is {}, it must be at most {FRAME_BYTES_MAX}",
+                self.frame_bytes_max
+            ));
+        }
+        let buffer_bytes_min = buffer_bytes_for(self.frame_bytes_max);
+        if !self.buffer_bytes.is_multiple_of(SECTOR_BYTES) || self.buffer_bytes < buffer_bytes_min {
+            return refuse(format!(
+                "buffer_bytes is {}, it must be a multiple of {SECTOR_BYTES} and at least {buffer_bytes_min}, for one frame of {}",
+                self.buffer_bytes, self.frame_bytes_max
             ));
         }
         let segment_bytes_min = self.buffer_bytes as u64 + sector + MARKS_RESERVE_BYTES;
@@ -159,6 +169,7 @@ mod tests {
             change(&mut config);
             config.check().unwrap_err().to_string()
         };
+        assert!(refused(|c| c.frame_bytes_max += 1).contains("frame_bytes_max"));
         assert!(refused(|c| c.buffer_bytes -= 1).contains("buffer_bytes"));
         assert!(refused(|c| c.buffer_bytes = SECTOR_BYTES).contains("buffer_bytes"));
         assert!(refused(|c| c.segment_bytes += 1).contains("segment_bytes"));

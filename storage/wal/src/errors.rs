@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::disk::{DiskError, Operation};
 use crate::format::{FrameKind, LogIndex, Position, SegmentHeaderError, SegmentNumber};
-use crate::limits::{FRAME_BYTES_MAX, FRAME_KIND_RESERVED};
+use crate::limits::FRAME_KIND_RESERVED;
 
 /// Why a log could not be opened. Nothing was changed on disk unless the text says so.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,18 @@ pub enum OpenError {
         /// The first segment that does not belong to segment 0.
         segment: SegmentNumber,
     },
+    /// The log may hold frames that this configuration has no room to read.
+    #[error(
+        "segment {segment} was made for frames of up to {found} bytes; set frame_bytes_max to at least that, now {configured}"
+    )]
+    LargerFrames {
+        /// The segment.
+        segment: SegmentNumber,
+        /// Largest payload by its header.
+        found: u32,
+        /// Largest payload of this configuration.
+        configured: usize,
+    },
     /// A number is missing between the first and the last segment.
     #[error("segment {segment} is missing; restore its file, or this shard from its peers")]
     MissingSegment {
@@ -135,10 +147,12 @@ fn header_advice(source: &SegmentHeaderError) -> &'static str {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
     /// Longer than any frame may be.
-    #[error("a frame of {bytes} bytes is longer than {FRAME_BYTES_MAX}; split it")]
+    #[error("a frame of {bytes} bytes is longer than {bytes_max}; split it")]
     TooLong {
         /// Bytes of the payload.
         bytes: usize,
+        /// Most bytes that this log takes.
+        bytes_max: usize,
     },
     /// A kind that belongs to the log.
     #[error("frame kind {} belongs to the log itself; use one below {FRAME_KIND_RESERVED}", .kind.0)]

@@ -99,6 +99,8 @@ pub struct SegmentHeader {
     pub first: Position,
     /// Bytes of the whole file.
     pub bytes: u64,
+    /// Largest payload of a frame in this log.
+    pub frame_bytes_max: u32,
 }
 
 /// Why a segment header is refused.
@@ -131,6 +133,7 @@ impl SegmentHeader {
         out[32..40].copy_from_slice(&self.first.0.to_le_bytes());
         out[40..48].copy_from_slice(&self.bytes.to_le_bytes());
         out[48..80].copy_from_slice(&self.cluster);
+        out[80..84].copy_from_slice(&self.frame_bytes_max.to_le_bytes());
         let checksum = crc32c::crc32c(&out[..SECTOR_BYTES - 4]);
         out[SECTOR_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
         out
@@ -156,6 +159,7 @@ impl SegmentHeader {
             number: SegmentNumber(u32_at(sector, 16)),
             first: Position(u64_at(sector, 32)),
             bytes: u64_at(sector, 40),
+            frame_bytes_max: u32_at(sector, 80),
         };
         if u32_at(sector, 20) != header.chain_seed().0 {
             return Err(SegmentHeaderError::Checksum);

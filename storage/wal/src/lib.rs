@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The bytes on disk are drawn in FORMAT.md. Everything that touches the kernel is behind the [`Disk`] seam: the real
-//! [`Device`], and a simulated disk for tests that replay every crash point.
+//! [`Device`], and [`sim_disk`] for tests that replay every crash point.
 
 mod config;
 mod device;
@@ -18,6 +18,7 @@ mod errors;
 mod format;
 mod limits;
 mod recovery;
+pub mod sim_disk;
 
 mod stats;
 mod wal;

@@ -26,7 +26,7 @@ pub const BUFFERS: usize = 2;
 pub const BUFFER_BYTES_DEFAULT: usize = 3 << 20;
 
 /// Smallest buffer: one frame of the largest size, its headers, and the padding to a sector.
-pub const BUFFER_BYTES_MIN: usize = FRAME_BYTES_MAX + 2 * SECTOR_BYTES;
+pub const BUFFER_BYTES_MIN: usize = buffer_bytes_for(FRAME_BYTES_MAX);
 
 /// Bytes of one segment unless configured: filled in 50 ms at full bandwidth, so that the next one can be
 /// zeroed in good time; small enough that recovery scans the last one in a few tens of milliseconds.
@@ -62,6 +62,11 @@ const _: () = assert!(SEGMENT_BYTES_DEFAULT.is_multiple_of(SECTOR_BYTES as u64))
 const _: () =
     assert!(SEGMENT_BYTES_DEFAULT >= SEGMENT_BYTES_MIN && SEGMENT_BYTES_DEFAULT <= SEGMENT_BYTES_MAX);
 const _: () = assert!(BATCH_HEADER_BYTES + FRAME_HEADER_BYTES <= TEAR_BYTES);
+
+/// Smallest buffer for frames of this size: one of them, its headers, and the sectors it begins and ends in.
+pub const fn buffer_bytes_for(frame_bytes_max: usize) -> usize {
+    (frame_bytes_max + BATCH_HEADER_BYTES + FRAME_HEADER_BYTES).next_multiple_of(SECTOR_BYTES) + SECTOR_BYTES
+}
 
 /// The next sector boundary at or after `bytes`.
 pub(crate) const fn align_up(bytes: u64) -> u64 {

@@ -14,9 +14,7 @@ use crate::format::{
     BatchHeader, Chain, Frame, FrameSeal, KIND_CLOSED, KIND_OPENED, LogId, LogIndex, Position, SegmentHeader,
     SegmentNumber, frame_bytes,
 };
-use crate::limits::{
-    BATCH_HEADER_BYTES, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FRAME_KIND_RESERVED, SECTOR_BYTES, align_up,
-};
+use crate::limits::{BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, FRAME_KIND_RESERVED, SECTOR_BYTES, align_up};
 use crate::wal::Segment;
 
 /// What a visitor of recovered frames answers when it refuses one.
@@ -71,7 +69,7 @@ pub(crate) fn recover<D: Disk>(
     visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
 ) -> Result<Found, OpenError> {
     let (log, seed, segments) = read_segment_headers(disk, config, files)?;
-    let mut reader = Reader::new(disk, &segments, log, seed);
+    let mut reader = Reader::new(disk, config, &segments, log, seed);
     reader.read_all(visitor)?;
     let tail = reader.tail();
     let dirty = reader.judge_tail(&tail)?;
@@ -130,6 +128,10 @@ fn read_segment_header<D: Disk>(
     if header.shard != config.shard {
         return Err(OpenError::WrongShard { segment, found: header.shard, expected: config.shard });
     }
+    if header.frame_bytes_max as usize > config.frame_bytes_max {
+        let (found, configured) = (header.frame_bytes_max, config.frame_bytes_max);
+        return Err(OpenError::LargerFrames { segment, found, configured });
+    }
     if header.number != segment {
         return Err(OpenError::Misnumbered { segment, found: header.number });
     }
@@ -166,9 +168,15 @@ struct Reader<'d, D: Disk> {
 }
 
 impl<'d, D: Disk> Reader<'d, D> {
-    fn new(disk: &'d mut D, segments: &'d [Segment], log: LogId, seed: Chain) -> Self {
+    fn new(disk: &'d mut D, config: &Config, segments: &'d [Segment], log: LogId, seed: Chain) -> Self {
         Self {
-            window: Window { disk, segment: None, start: 0, bytes: 0 },
+            window: Window {
+                disk,
+                frame_bytes_max: config.frame_bytes_max,
+                segment: None,
+                start: 0,
+                bytes: 0,
+            },
             segments,
             log,
             seal: FrameSeal::new(log),
@@ -340,6 +348,7 @@ impl<'d, D: Disk> Reader<'d, D> {
 /// The part of a segment that is in the disk's first buffer.
 struct Window<'d, D: Disk> {
     disk: &'d mut D,
+    frame_bytes_max: usize,
     segment: Option<SegmentNumber>,
     start: u64,
     bytes: u64,
@@ -353,7 +362,7 @@ impl<D: Disk> Window<'_, D> {
         let Some(payload) = header.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize) else {
             return Ok(&[]);
         };
-        let bytes = if payload > FRAME_BYTES_MAX { 0 } else { frame_bytes(payload).min(left) };
+        let bytes = if payload > self.frame_bytes_max { 0 } else { frame_bytes(payload).min(left) };
         self.bytes(segment, offset, bytes)
     }
 

@@ -16,9 +16,7 @@ use crate::format::{
     BatchHeader, Chain, Frame, FrameSeal, KIND_CLOSED, KIND_OPENED, LogId, LogIndex, Position, SegmentHeader,
     SegmentNumber, frame_bytes,
 };
-use crate::limits::{
-    BATCH_HEADER_BYTES, FRAME_BYTES_MAX, FRAME_KIND_RESERVED, MARKS_RESERVE_BYTES, SECTOR_BYTES, align_up,
-};
+use crate::limits::{BATCH_HEADER_BYTES, FRAME_KIND_RESERVED, MARKS_RESERVE_BYTES, SECTOR_BYTES, align_up};
 use crate::recovery::{self, Recovered, VisitorError};
 use crate::stats::{FlushHistogram, Stats};
 
@@ -154,8 +152,11 @@ impl<D: Disk> Wal<D> {
         if frame.kind.0 >= FRAME_KIND_RESERVED {
             return Err(AppendError::ReservedKind { kind: frame.kind });
         }
-        if frame.bytes.len() > FRAME_BYTES_MAX {
-            return Err(AppendError::TooLong { bytes: frame.bytes.len() });
+        if frame.bytes.len() > self.config.frame_bytes_max {
+            return Err(AppendError::TooLong {
+                bytes: frame.bytes.len(),
+                bytes_max: self.config.frame_bytes_max,
+            });
         }
         self.take(frame, MARKS_RESERVE_BYTES)
     }
@@ -454,6 +455,7 @@ fn preparation(config: &Config, log: LogId, segment: Segment) -> Preparation {
         number: segment.number,
         first: segment.first,
         bytes: segment.bytes,
+        frame_bytes_max: config.frame_bytes_max as u32,
     };
     Preparation { number: segment.number, bytes: segment.bytes, header: header.encode() }
 }

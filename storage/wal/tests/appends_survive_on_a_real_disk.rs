@@ -105,7 +105,7 @@ fn what_may_not_be_appended_leaves_the_log_as_it_was() {
     let before = wal.appended();
     let long = vec![0; FRAME_BYTES_MAX + 1];
     let refused = wal.append(Frame { kind: FrameKind(1), epoch: 0, sequence: 0, bytes: &long }).unwrap_err();
-    assert!(matches!(refused, AppendError::TooLong { bytes } if bytes == FRAME_BYTES_MAX + 1));
+    assert!(matches!(refused, AppendError::TooLong { bytes, .. } if bytes == FRAME_BYTES_MAX + 1));
     let refused = wal.append(Frame { kind: FrameKind(240), epoch: 0, sequence: 0, bytes: &[] }).unwrap_err();
     assert!(matches!(refused, AppendError::ReservedKind { .. }));
     assert_eq!(wal.appended(), before);

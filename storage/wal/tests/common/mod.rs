@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod sim;
+
 use std::path::Path;
 
 use io_oi_wal::{BUFFER_BYTES_MIN, Config, Recovered, StrategyWish, Wal};

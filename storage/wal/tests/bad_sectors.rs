@@ -1,0 +1,163 @@
+//! One sector of a log of 64 is bad, each in turn, in five ways. Nothing wrong is ever served.
+
+mod common;
+
+use common::sim::{FRAME_BYTES_MAX, Life, numbered_frame, one_segment_config};
+use io_oi_wal::sim_disk::{Image, Options, Random, SimDisk};
+use io_oi_wal::{Disk, OpenError, SegmentNumber};
+
+const SECTOR: usize = 4096;
+const SEGMENT: SegmentNumber = SegmentNumber(0);
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Flipped,
+    Zeroed,
+    /// The same place as another life of the same log left it.
+    Stale,
+    Swapped,
+    /// The sector was written elsewhere: its place holds old zeros, the other place holds it.
+    Misdirected,
+}
+
+const FAULTS: [Fault; 5] = [Fault::Flipped, Fault::Zeroed, Fault::Stale, Fault::Swapped, Fault::Misdirected];
+
+#[test]
+fn every_sector_of_a_closed_log_is_whole_or_missed() {
+    let log = a_log(true);
+    let mut refused = 0;
+    for_each_fault(&log, |fault, sector, image| match open(image) {
+        Ok(frames) => assert_eq!(frames, log.frames, "{fault:?} at sector {sector} lost or changed frames"),
+        Err(error) => {
+            refused += 1;
+            assert_names_its_place(&error, fault, sector);
+        }
+    });
+    assert!(refused > 5 * 50, "most faults are refused, here {refused}");
+}
+
+#[test]
+fn a_bad_last_batch_of_an_unclosed_log_is_cut_and_nothing_wrong_is_served() {
+    let log = a_log(false);
+    for_each_fault(&log, |fault, sector, image| match open(image) {
+        Ok(frames) => {
+            assert!(frames.len() >= log.before_last_batch, "{fault:?} at sector {sector} lost proven frames");
+            assert_eq!(frames[..], log.frames[..frames.len()], "{fault:?} at sector {sector} changed frames");
+        }
+        Err(error) => assert_names_its_place(&error, fault, sector),
+    });
+}
+
+#[test]
+fn a_damaged_log_is_left_as_it_is() {
+    let log = a_log(true);
+    let mut image = log.image.clone();
+    image.segments.get_mut(&SEGMENT).unwrap()[20 * SECTOR + 99] ^= 1;
+    let disk = SimDisk::from_image(image.clone(), Options::new(1, one_segment_config().buffer_bytes));
+    let error = Life::open(disk.clone(), &one_segment_config()).err().expect("damage is refused");
+    assert!(error.to_string().contains("restore this shard from its peers"), "{error}");
+    assert_eq!(disk.image(), image, "a damaged log is evidence: not a byte of it changes");
+    assert!(disk.history().is_empty());
+}
+
+struct Log {
+    image: Image,
+    /// Another life of a log of the same length.
+    other: Image,
+    frames: Vec<Vec<u8>>,
+    before_last_batch: usize,
+    sectors: usize,
+}
+
+fn a_log(closed: bool) -> Log {
+    let (image, frames, before_last_batch) = a_life(11, closed);
+    let (other, ..) = a_life(12, closed);
+    let file = &image.segments[&SEGMENT];
+    let sectors = 1 + file.chunks(SECTOR).rposition(|sector| sector.iter().any(|byte| *byte != 0)).unwrap();
+    assert!(sectors >= 64, "the log is to have 64 sectors, it has {sectors}");
+    Log { image, other, frames, before_last_batch, sectors }
+}
+
+fn a_life(seed: u64, closed: bool) -> (Image, Vec<Vec<u8>>, usize) {
+    let config = one_segment_config();
+    let disk = SimDisk::new(Options::new(5, config.buffer_bytes));
+    let mut life = Life::open(disk.clone(), &config).unwrap();
+    let mut before_last_batch = 0;
+    while life.wal.room_bytes() > config.segments_ahead * 70 * SECTOR {
+        before_last_batch = life.appended.len();
+        for _ in 0..2 {
+            let mut bytes = numbered_frame(life.appended.len() as u64, seed);
+            bytes.truncate(FRAME_BYTES_MAX);
+            life.append(bytes).unwrap();
+        }
+        life.wal.flush_blocking().unwrap();
+        if disk.clone().segments().unwrap().len() < 2 {
+            life.poll().unwrap();
+        }
+        if used_sectors(&disk) >= 66 {
+            break;
+        }
+    }
+    let frames = life.appended.clone();
+    if closed {
+        life.wal.close().unwrap();
+    }
+    (disk.image(), frames, before_last_batch)
+}
+
+fn used_sectors(disk: &SimDisk) -> usize {
+    let image = disk.image();
+    1 + image.segments[&SEGMENT]
+        .chunks(SECTOR)
+        .rposition(|sector| sector.iter().any(|byte| *byte != 0))
+        .unwrap()
+}
+
+fn for_each_fault(log: &Log, mut check: impl FnMut(Fault, usize, Image)) {
+    let mut random = Random(77);
+    for fault in FAULTS {
+        for sector in 0..log.sectors {
+            let mut image = log.image.clone();
+            let other = (sector + 1 + random.next() as usize % (log.sectors - 1)) % log.sectors;
+            let file = image.segments.get_mut(&SEGMENT).unwrap();
+            let at = sector * SECTOR;
+            match fault {
+                Fault::Flipped => file[at + random.next() as usize % SECTOR] ^= 1 << (random.next() % 8),
+                Fault::Zeroed => file[at..at + SECTOR].fill(0),
+                Fault::Stale => {
+                    file[at..at + SECTOR].copy_from_slice(&log.other.segments[&SEGMENT][at..at + SECTOR])
+                }
+                Fault::Swapped => {
+                    for byte in 0..SECTOR {
+                        file.swap(at + byte, other * SECTOR + byte);
+                    }
+                }
+                Fault::Misdirected => {
+                    file.copy_within(at..at + SECTOR, other * SECTOR);
+                    file[at..at + SECTOR].fill(0);
+                }
+            }
+            check(fault, sector, image);
+        }
+    }
+}
+
+fn open(image: Image) -> Result<Vec<Vec<u8>>, OpenError> {
+    let config = one_segment_config();
+    let disk = SimDisk::from_image(image, Options::new(1, config.buffer_bytes));
+    Life::open(disk, &config).map(|life| life.appended)
+}
+
+fn assert_names_its_place(error: &OpenError, fault: Fault, sector: usize) {
+    match error {
+        OpenError::Damaged { segment, offset, .. } => {
+            assert_eq!(*segment, SEGMENT);
+            let text = error.to_string();
+            assert!(text.contains(&format!("offset {offset}")), "{text}");
+        }
+        OpenError::SegmentHeader { segment, .. } | OpenError::MixedLogs { segment } => {
+            assert_eq!(*segment, SEGMENT)
+        }
+        other => panic!("{fault:?} at sector {sector} was refused for another reason: {other}"),
+    }
+}
