@@ -16,7 +16,7 @@ pub struct Region {
     #[cfg(not(loom))]
     word_count: usize,
     #[cfg(not(loom))]
-    _owner: Arc<Owner>,
+    owner: Arc<Owner>,
     #[cfg(loom)]
     words: Arc<Vec<AtomicU64>>,
 }
@@ -27,7 +27,7 @@ enum Owner {
     /// Zeroed private heap memory, for models and tests.
     Heap { words: *mut [AtomicU64] },
     /// A shared mapping of `bytes` bytes.
-    Mapping { address: *mut core::ffi::c_void, bytes: usize },
+    Mapping { address: *mut core::ffi::c_void, bytes: usize, writable: bool },
 }
 
 // SAFETY: a region only ever hands out shared references to atomics; the owner only frees them, once, when the
@@ -44,7 +44,7 @@ impl Drop for Owner {
         match *self {
             // SAFETY: `words` came from `Box::into_raw` in `Region::plain` and is freed here only.
             Owner::Heap { words } => drop(unsafe { Box::from_raw(words) }),
-            Owner::Mapping { address, bytes } => {
+            Owner::Mapping { address, bytes, .. } => {
                 // SAFETY: the range was mapped by `Region::mapped`, and no `Region` is left that could touch it.
                 let unmapped = unsafe { rustix::mm::munmap(address, bytes) };
                 debug_assert!(unmapped.is_ok(), "a mapping of our own must unmap");
@@ -62,7 +62,7 @@ impl Region {
         // SAFETY: a box is never null.
         let first = unsafe { core::ptr::NonNull::new_unchecked(words.cast::<AtomicU64>()) };
         #[allow(clippy::arc_with_non_send_sync)] // `Region` vouches for both, above.
-        Region { words: first, word_count, _owner: Arc::new(Owner::Heap { words }) }
+        Region { words: first, word_count, owner: Arc::new(Owner::Heap { words }) }
     }
 
     /// Maps the first `bytes` bytes of `file`, shared; `writable` asks for write access too.
@@ -85,13 +85,22 @@ impl Region {
             return Err(rustix::io::Errno::NOMEM);
         };
         #[allow(clippy::arc_with_non_send_sync)] // `Region` vouches for both, above.
-        Ok(Region { words, word_count: bytes / 8, _owner: Arc::new(Owner::Mapping { address, bytes }) })
+        Ok(Region {
+            words,
+            word_count: bytes / 8,
+            owner: Arc::new(Owner::Mapping { address, bytes, writable }),
+        })
     }
 
     /// Number of words.
     #[inline]
     pub fn word_count(&self) -> usize {
         self.word_count
+    }
+
+    /// Whether this mapping may be stored to.
+    pub fn is_writable(&self) -> bool {
+        !matches!(*self.owner, Owner::Mapping { writable: false, .. })
     }
 
     #[inline]
@@ -139,6 +148,11 @@ impl Region {
         self.words.len()
     }
 
+    /// Whether this mapping may be stored to.
+    pub fn is_writable(&self) -> bool {
+        true
+    }
+
     fn all(&self) -> &[AtomicU64] {
         &self.words
     }
@@ -147,6 +161,28 @@ impl Region {
 }
 
 impl Region {
+    /// Loads word `at`, relaxed.
+    ///
+    /// # Panics
+    ///
+    /// When `at` is out of bounds.
+    #[inline(always)]
+    pub fn load(&self, at: usize) -> u64 {
+        self.word(at).load(crate::sync::Ordering::Relaxed)
+    }
+
+    /// Stores word `at`, relaxed. For floors and tests: a region of a segment that its owner uses as something else
+    /// is only broken by this (typed errors, never undefined behaviour). The memory must be mapped writable.
+    ///
+    /// # Panics
+    ///
+    /// When `at` is out of bounds.
+    #[inline(always)]
+    pub fn store(&self, at: usize, word: u64) {
+        assert!(self.is_writable(), "this region is mapped read-only");
+        self.word(at).store(word, crate::sync::Ordering::Relaxed);
+    }
+
     /// Word `at`.
     ///
     /// # Panics

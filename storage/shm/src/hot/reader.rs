@@ -45,7 +45,18 @@ impl Reader {
     /// this very entry.
     #[inline]
     pub fn get(&self, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, ReadError> {
-        let found = self.search(key, |slot, lock, meta| self.copy_newest(slot, lock, meta, out))?;
+        self.get_hashed(hash_key(&self.seed, key), key, out)
+    }
+
+    /// As [`Reader::get`], for a caller that has already hashed the key with [`Reader::seed`]. With any other hash
+    /// the key counts as absent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::get`].
+    #[inline]
+    pub fn get_hashed(&self, hash: u64, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, ReadError> {
+        let found = self.search(hash, key, |slot, lock, meta| self.copy_newest(slot, lock, meta, out))?;
         found.unwrap_or(Ok(None))
     }
 
@@ -55,12 +66,21 @@ impl Reader {
     ///
     /// As [`Reader::get`].
     pub fn get_committed(&self, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, ReadError> {
-        let found = self.search(key, |slot, lock, meta| {
-            if meta & COMMITTED != 0 {
-                return self.copy_newest(slot, lock, meta, out);
-            }
-            self.copy_anchor(slot, lock, out)
-        })?;
+        self.get_committed_hashed(hash_key(&self.seed, key), key, out)
+    }
+
+    /// As [`Reader::get_committed`], for a caller that has already hashed the key with [`Reader::seed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::get`].
+    pub fn get_committed_hashed(
+        &self,
+        hash: u64,
+        key: &[u8],
+        out: &mut [u8],
+    ) -> Result<Option<Found>, ReadError> {
+        let found = self.search(hash, key, |slot, lock, meta| self.copy_committed(slot, lock, meta, out))?;
         found.unwrap_or(Ok(None))
     }
 
@@ -88,35 +108,35 @@ impl Reader {
     /// # Errors
     ///
     /// [`ReadError::PinsTaken`] when all pins hold views; [`ReadError::Stalled`] as [`Reader::get`].
-    pub fn view(&self, key: &[u8], pins: &Pins) -> Result<Option<View<'_>>, ReadError> {
-        let found = self.search(key, |slot, lock, meta| self.view_newest(slot, lock, meta, pins))?;
+    pub fn view(&self, key: &[u8], pins: &Pins) -> Result<Option<View>, ReadError> {
+        let hash = hash_key(&self.seed, key);
+        let found = self.search(hash, key, |slot, lock, meta| self.view_newest(slot, lock, meta, pins))?;
         found.unwrap_or(Ok(None))
     }
 
-    /// Calls `visit` with key, value and version of every entry whose key starts with `prefix`, in no order. An
-    /// entry that is there all the time is visited once; one that comes or goes meanwhile may be missed or, when it
-    /// was deleted and put again, visited twice.
+    /// Calls `visit` with key, value and newest version of every entry whose key starts with `prefix`, in no order.
+    /// An entry that is there all the time is visited once; one that comes or goes meanwhile may be missed or, when
+    /// it was deleted and put again, visited twice.
     ///
     /// # Errors
     ///
     /// [`ReadError::Stalled`] as [`Reader::get`]; entries visited until then were right.
-    pub fn scan(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], &[u8], &Found)) -> Result<(), ReadError> {
-        let mut key = [0; KEY_BYTES_MAX];
-        let mut value = Vec::new();
-        for at in self.geometry.all_slots() {
-            let slot = self.slot(at);
-            let mut patience = Patience::new();
-            let seen = loop {
-                match self.copy_entry(slot, prefix, &mut key, &mut value) {
-                    Some(seen) => break seen,
-                    None => patience.wait()?,
-                }
-            };
-            if let Some((key_bytes, found)) = seen {
-                visit(&key[..key_bytes], &value, &found);
-            }
-        }
-        Ok(())
+    pub fn scan(&self, prefix: &[u8], visit: impl FnMut(&[u8], &[u8], &Found)) -> Result<(), ReadError> {
+        self.scan_with(prefix, Reader::copy_newest, visit)
+    }
+
+    /// As [`Reader::scan`], with committed versions only: what is tentative is not seen, and a key that only a
+    /// tentative version has put is left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::scan`].
+    pub fn scan_committed(
+        &self,
+        prefix: &[u8],
+        visit: impl FnMut(&[u8], &[u8], &Found),
+    ) -> Result<(), ReadError> {
+        self.scan_with(prefix, Reader::copy_committed, visit)
     }
 
     /// Entries now, tentative deletions included.
@@ -181,10 +201,10 @@ impl Reader {
     #[inline(always)]
     fn search<T>(
         &self,
+        hash: u64,
         key: &[u8],
         mut visit: impl FnMut(&Slot, u64, u64) -> Option<T>,
     ) -> Result<Option<T>, ReadError> {
-        let hash = hash_key(&self.seed, key);
         let home_at = self.geometry.slot_at(self.geometry.home(hash));
         // The second line is on its way while the first is looked at.
         self.region().prefetch(home_at + LINE_2);
@@ -315,6 +335,13 @@ impl Reader {
         Some(Ok(Some(Found { value_bytes, stamp, stage: stage_of(meta) })))
     }
 
+    fn copy_committed(&self, slot: &Slot, lock: u64, meta: u64, out: &mut [u8]) -> Option<Answer> {
+        if meta & COMMITTED != 0 {
+            return self.copy_newest(slot, lock, meta, out);
+        }
+        self.copy_anchor(slot, lock, out)
+    }
+
     fn copy_anchor(&self, slot: &Slot, lock: u64, out: &mut [u8]) -> Option<Answer> {
         let Some(cell_at) = self.geometry.cell_at(slot::cell_of(lock)) else {
             return Self::is_undisturbed(slot, lock).then_some(Ok(None));
@@ -351,7 +378,7 @@ impl Reader {
         lock: u64,
         meta: u64,
         pins: &Pins,
-    ) -> Option<Result<Option<View<'_>>, ReadError>> {
+    ) -> Option<Result<Option<View>, ReadError>> {
         let value_bytes = slot::value_bytes(slot);
         let found = Found { value_bytes, stamp: slot::load_stamp(slot), stage: stage_of(meta) };
         if meta & DELETED != 0 {
@@ -372,29 +399,54 @@ impl Reader {
         if !Self::is_undisturbed(slot, lock) {
             return None;
         }
-        let content = Content::Pinned { region: self.region(), at, _pin: pin };
+        let content = Content::Pinned { region: self.region().clone(), at, _pin: pin };
         Some(Ok(Some(View { found, content })))
     }
 
-    /// Copies key and value when an entry with this prefix stands here: outer `None` when disturbed, inner `None`
-    /// when there is none.
-    #[allow(clippy::type_complexity)]
+    fn scan_with(
+        &self,
+        prefix: &[u8],
+        copy: CopyValue,
+        mut visit: impl FnMut(&[u8], &[u8], &Found),
+    ) -> Result<(), ReadError> {
+        let mut key = [0; KEY_BYTES_MAX];
+        let mut value = Vec::new();
+        for at in self.geometry.all_slots() {
+            let mut patience = Patience::new();
+            loop {
+                match self.copy_entry(self.slot(at), prefix, copy, &mut key, &mut value) {
+                    Some(Ok(Some((key_bytes, found)))) => {
+                        visit(&key[..key_bytes], &value[..found.value_bytes], &found);
+                        break;
+                    }
+                    Some(Ok(None)) => break,
+                    Some(Err(ReadError::BufferTooSmall { value_bytes })) => value.resize(value_bytes, 0),
+                    Some(Err(error)) => return Err(error),
+                    None => patience.wait()?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies key and value when an entry with this prefix stands here; `None` when disturbed.
     fn copy_entry(
         &self,
         slot: &Slot,
         prefix: &[u8],
+        copy: CopyValue,
         key: &mut [u8; KEY_BYTES_MAX],
-        value: &mut Vec<u8>,
-    ) -> Option<Option<(usize, Found)>> {
+        value: &mut [u8],
+    ) -> Option<Result<Option<(usize, Found)>, ReadError>> {
+        // Acquire pairs with the Release in `slot::unlock`.
         let lock = slot[SLOT_LOCK].load(Acquire);
         let meta = slot[SLOT_META].load(Relaxed);
         if slot::is_locked(lock) {
             return None;
         }
         let key_bytes = slot::key_bytes(meta);
-        let is_entry = meta & slot::OCCUPIED != 0 && meta & DELETED == 0;
-        if !is_entry || key_bytes < prefix.len() {
-            return Self::is_undisturbed(slot, lock).then_some(None);
+        if meta & slot::OCCUPIED == 0 || key_bytes < prefix.len() {
+            return Self::is_undisturbed(slot, lock).then_some(Ok(None));
         }
         let key_words = if meta & slot::FAR_KEY == 0 {
             &slot[SLOT_PAYLOAD..]
@@ -404,14 +456,11 @@ impl Reader {
         };
         load_bytes(key_words.get(..words_of(key_bytes))?, key.get_mut(..key_bytes)?);
         if !key.starts_with(prefix) {
-            return Self::is_undisturbed(slot, lock).then_some(None);
+            return Self::is_undisturbed(slot, lock).then_some(Ok(None));
         }
-        let value_bytes = slot::value_bytes(slot);
-        let words = self.newest_value(slot, meta, value_bytes)?;
-        value.resize(value_bytes, 0);
-        load_bytes(words, value);
-        let found = Found { value_bytes, stamp: slot::load_stamp(slot), stage: stage_of(meta) };
-        Self::is_undisturbed(slot, lock).then_some(Some((key_bytes, found)))
+        // The key is right if the value is: `copy` looks at the same lock word again at its end.
+        let answer = copy(self, slot, lock, meta, value)?;
+        Some(answer.map(|found| found.map(|found| (key_bytes, found))))
     }
 
     /// The words of the newest value; `None` when what we loaded cannot be: then it was being changed.
@@ -432,6 +481,7 @@ impl Reader {
 }
 
 type Answer = Result<Option<Found>, ReadError>;
+type CopyValue = fn(&Reader, &Slot, u64, u64, &mut [u8]) -> Option<Answer>;
 
 /// Outcome of one look.
 enum Seen<T> {

@@ -9,22 +9,23 @@ use crate::layout::hot::PAYLOAD_WORDS;
 #[cfg(loom)]
 use crate::words::{load_bytes, words_of};
 
-/// One version of a value. A large one stands in shared memory, pinned until the view is dropped.
+/// One version of a value. A large one stands in shared memory, pinned until the view is dropped; the
+/// view keeps that memory mapped, so it may outlive its reader.
 #[derive(Debug)]
-pub struct View<'a> {
+pub struct View {
     pub(super) found: Found,
-    pub(super) content: Content<'a>,
+    pub(super) content: Content,
 }
 
 #[derive(Debug)]
-pub(super) enum Content<'a> {
+pub(super) enum Content {
     /// A copy.
     Near([u8; PAYLOAD_WORDS * 8]),
     /// The block from word `at` on.
-    Pinned { region: &'a Region, at: usize, _pin: Pin },
+    Pinned { region: Region, at: usize, _pin: Pin },
 }
 
-impl View<'_> {
+impl View {
     /// The value.
     #[cfg(not(loom))]
     pub fn bytes(&self) -> &[u8] {
@@ -69,7 +70,7 @@ impl View<'_> {
 }
 
 #[cfg(not(loom))]
-impl core::ops::Deref for View<'_> {
+impl core::ops::Deref for View {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
