@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, read_head, write_head};
+use crate::codec::{Noun, VERSION, layout, read_head, write_head};
 use crate::error::{BlockFull, DecodeError, EncodeError};
 use crate::hash::Domain;
 use crate::ids::{ClusterId, Epoch, Hash, Nanos, NodeId, Sequence, ShardId};
@@ -63,12 +63,16 @@ struct HeaderHead {
 
 /// Length of every encoded block header.
 pub const HEADER_BYTES: usize = size_of::<ArchivedHeaderHead>();
-const _: () = assert!(HEADER_BYTES == 196, "FORMAT.md draws the header");
+layout!(
+    ArchivedHeaderHead, 196: kind 0, version 1, shard 2, record_count 4, records_bytes 8, epoch 12,
+    first_sequence 20, time 28, cluster 36, parent 68, root 100, arbitrators 132, leader 164
+);
 
 impl BlockHeader {
     /// Sequence of the block's last record.
     #[must_use]
     pub const fn last_sequence(&self) -> Sequence {
+        assert!(self.record_count > 0, "every block holds at least one record");
         Sequence(self.first_sequence.0 + (self.record_count as u64 - 1))
     }
 

@@ -41,6 +41,8 @@ pub enum Noun {
     SignedGenesis = 10,
     /// `Evidence`
     Evidence = 11,
+    /// `Published`
+    Published = 12,
     /// `attach::Hello`
     Hello = 16,
     /// `attach::Welcome`
@@ -52,7 +54,7 @@ pub enum Noun {
 }
 
 impl Noun {
-    const ALL: [Noun; 15] = [
+    const ALL: [Noun; 16] = [
         Noun::Proposal,
         Noun::Record,
         Noun::BlockHeader,
@@ -64,6 +66,7 @@ impl Noun {
         Noun::Genesis,
         Noun::SignedGenesis,
         Noun::Evidence,
+        Noun::Published,
         Noun::Hello,
         Noun::Welcome,
         Noun::ShardDoor,
@@ -85,6 +88,7 @@ impl Noun {
             Noun::Genesis => "genesis",
             Noun::SignedGenesis => "signed genesis",
             Noun::Evidence => "evidence",
+            Noun::Published => "published record",
             Noun::Hello => "hello",
             Noun::Welcome => "welcome",
             Noun::ShardDoor => "shard door",
@@ -105,6 +109,15 @@ pub fn peek_noun(bytes: &[u8]) -> Option<Noun> {
     let first = *bytes.first()?;
     Noun::ALL.into_iter().find(|noun| *noun as u8 == first)
 }
+
+/// Pins the drawn layout of an archived head: total bytes, then each field's offset. See FORMAT.md.
+macro_rules! layout {
+    ($head:ident, $bytes:literal: $($field:ident $offset:literal),*) => {
+        const _: () = assert!(size_of::<$head>() == $bytes && align_of::<$head>() == 1);
+        $(const _: () = assert!(core::mem::offset_of!($head, $field) == $offset);)*
+    };
+}
+pub(crate) use layout;
 
 /// The one format version of every noun today.
 pub(crate) const VERSION: u8 = 1;

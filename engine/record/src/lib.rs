@@ -25,6 +25,7 @@ pub mod ids;
 pub mod limits;
 pub mod merkle;
 pub mod proposal;
+pub mod published;
 pub mod receipt;
 pub mod record;
 pub mod sign;
@@ -41,6 +42,7 @@ pub use ids::{
     SessionSequence, ShardId, Signature,
 };
 pub use proposal::{Durability, Operation, Precondition, Proposal};
+pub use published::Published;
 pub use receipt::{Outcome, Receipt, Stage};
 pub use record::Record;
 pub use sign::{Signer, Statement, StatementKind, VerifyError, VerifyingKey, verify};

@@ -5,6 +5,7 @@
 
 use crate::block::HEADER_BYTES;
 use crate::proposal::PROPOSAL_HEAD_BYTES;
+use crate::published::PUBLISHED_HEAD_BYTES;
 use crate::record::RECORD_HEAD_BYTES;
 
 /// Shortest key in bytes: the empty key names nothing.
@@ -18,6 +19,8 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const PROPOSAL_BYTES_MAX: usize = PROPOSAL_HEAD_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
 /// Longest encoded record in bytes.
 pub const RECORD_BYTES_MAX: usize = RECORD_HEAD_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
+/// Longest record on the feed in bytes, with the epoch and time of its block.
+pub const PUBLISHED_BYTES_MAX: usize = PUBLISHED_HEAD_BYTES + RECORD_BYTES_MAX;
 /// Every encoded receipt in bytes: one cache line.
 pub const RECEIPT_BYTES: usize = 64;
 

@@ -8,7 +8,7 @@ use core::str::FromStr;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, read_head, write_head};
+use crate::codec::{Noun, VERSION, check_kind, layout, read_head, write_head};
 use crate::error::{DecodeError, EncodeError, ShapeError};
 use crate::ids::{Sequence, SessionSequence};
 use crate::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN, VALUE_BYTES_MAX};
@@ -156,7 +156,10 @@ struct ProposalHead {
 
 /// Bytes in front of key and value.
 pub const PROPOSAL_HEAD_BYTES: usize = size_of::<ArchivedProposalHead>();
-const _: () = assert!(PROPOSAL_HEAD_BYTES == 28, "FORMAT.md draws the head");
+layout!(
+    ArchivedProposalHead, 28: kind 0, version 1, operation 2, precondition 3, durability 4, reserved 5, key_bytes 6,
+    value_bytes 8, session_sequence 12, expected_sequence 20
+);
 
 impl Proposal<'_> {
     /// Length of the encoding.
@@ -221,6 +224,16 @@ impl Proposal<'_> {
         };
         proposal.check()?;
         Ok(proposal)
+    }
+
+    /// The session sequence of bytes that do not decode, for the receipt that refuses them: `None` when the head is
+    /// cut off or not a proposal's. Promises nothing about the rest.
+    #[must_use]
+    pub fn peek_session_sequence(bytes: &[u8]) -> Option<SessionSequence> {
+        check_kind(Noun::Proposal, bytes, PROPOSAL_HEAD_BYTES).ok()?;
+        let at = core::mem::offset_of!(ArchivedProposalHead, session_sequence);
+        let (number, _) = bytes[at..].split_first_chunk()?;
+        Some(SessionSequence(u64::from_le_bytes(*number)))
     }
 
     /// Whether the fields go together; `encode` and `decode` ask this themselves.

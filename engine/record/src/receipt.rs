@@ -6,7 +6,7 @@ use core::fmt;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, read_head, write_head};
+use crate::codec::{Noun, VERSION, layout, read_head, write_head};
 use crate::error::{DecodeError, ShapeError};
 use crate::ids::{Epoch, Nanos, Sequence, SessionSequence};
 use crate::limits::RECEIPT_BYTES;
@@ -96,7 +96,11 @@ struct ReceiptHead {
     reserved: [u64; 3],
 }
 
-const _: () = assert!(size_of::<ArchivedReceiptHead>() == RECEIPT_BYTES, "FORMAT.md draws the receipt");
+const _: () = assert!(size_of::<ArchivedReceiptHead>() == RECEIPT_BYTES);
+layout!(
+    ArchivedReceiptHead, 64: kind 0, version 1, stage 2, durability 3, refusal 4, session_sequence 8, sequence 16,
+    epoch 24, time 32, reserved 40
+);
 
 /// Stands in the place of a refusal code when the proposal was accepted.
 const ACCEPTED: u32 = 0;

@@ -4,7 +4,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, read_head, write_head};
+use crate::codec::{Noun, VERSION, layout, read_head, write_head};
 use crate::error::{DecodeError, EncodeError, ShapeError};
 use crate::hash::Domain;
 use crate::ids::{Hash, NodeTag, Sequence, SessionId, SessionSequence};
@@ -57,7 +57,11 @@ struct RecordHead {
 
 /// Bytes in front of key and value.
 pub const RECORD_HEAD_BYTES: usize = size_of::<ArchivedRecordHead>();
-const _: () = assert!(RECORD_HEAD_BYTES == 56, "FORMAT.md draws the head");
+layout!(
+    ArchivedRecordHead, 56: kind 0, version 1, operation 2, precondition 3, durability 4, verdict 5, key_bytes 6,
+    value_bytes 8, refusal 12, sequence 16, session_node 24, session_boot 32, session_counter 36,
+    session_sequence 40, expected_sequence 48
+);
 
 impl<'a> Record<'a> {
     /// The record of a judged proposal.

@@ -6,7 +6,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::block::{BlockHeader, HEADER_BYTES};
-use crate::codec::{Noun, VERSION, read_head, write_head};
+use crate::codec::{Noun, VERSION, layout, read_head, write_head};
 use crate::error::{DecodeError, ShapeError};
 use crate::ids::{ClusterId, Epoch, Hash, NodeId, Sequence, ShardId};
 use crate::sign::{PREAMBLE_BYTES, Statement, StatementKind, fixed_statement};
@@ -107,7 +107,16 @@ pub const VOTE_BYTES: usize = size_of::<ArchivedVoteHead>();
 pub const BALLOT_BYTES: usize = size_of::<ArchivedBallotHead>();
 /// Length of every encoded ballot grant.
 pub const BALLOT_GRANT_BYTES: usize = size_of::<ArchivedBallotGrantHead>();
-const _: () = assert!(VOTE_BYTES == 116 && BALLOT_BYTES == 132 && BALLOT_GRANT_BYTES == 108, "see FORMAT.md");
+layout!(
+    ArchivedVoteHead, 116: kind 0, version 1, shard 2, epoch 4, sequence 12, cluster 20, block 52, voter 84
+);
+layout!(
+    ArchivedBallotHead, 132: kind 0, version 1, shard 2, epoch 4, tip_epoch 12, tip_sequence 20, appointment 28,
+    cluster 36, tip 68, candidate 100
+);
+layout!(
+    ArchivedBallotGrantHead, 108: kind 0, version 1, shard 2, epoch 4, cluster 12, candidate 44, voter 76
+);
 
 impl Vote {
     /// The vote that acknowledges a block.

@@ -244,6 +244,7 @@ pub(crate) fn packets() -> Vec<(&'static str, Packet)> {
 pub(crate) fn all() -> Vec<Example> {
     let mut all = vec![
         Example { name: "proposal", bytes: encoded_proposal(&proposal()), reread: reread_proposal },
+        Example { name: "published", bytes: encoded_published(&published()), reread: reread_published },
         Example { name: "receipt", bytes: receipt().encode().to_vec(), reread: reread_receipt },
         Example {
             name: "receipt_refused",
@@ -273,6 +274,20 @@ pub(crate) fn all() -> Vec<Example> {
         all.push(Example { name, bytes: packet.encode().expect("valid"), reread: reread_packet });
     }
     all
+}
+
+pub(crate) fn published() -> Published<'static> {
+    Published { epoch: Epoch(5), time: Nanos(1_700_000_001_000_000_007), record: records()[1] }
+}
+
+pub(crate) fn encoded_published(published: &Published<'_>) -> Vec<u8> {
+    let mut bytes = vec![0xEE; published.encoded_bytes()];
+    assert_eq!(published.encode(&mut bytes), Ok(bytes.len()));
+    bytes
+}
+
+fn reread_published(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    Published::decode(bytes).map(|published| encoded_published(&published))
 }
 
 pub(crate) fn refused_receipt() -> Receipt {

@@ -10,7 +10,7 @@ use io_oi_record::limits::{KEY_BYTES_MAX, SHARDS_MAX, VALUE_BYTES_MAX};
 use io_oi_record::token::SessionToken;
 use io_oi_record::*;
 
-use crate::corpus::{changes, encoded_proposal, encoded_record};
+use crate::corpus::{changes, encoded_proposal, encoded_published, encoded_record};
 
 fn durabilities() -> impl Strategy<Value = Durability> {
     prop::sample::select(&Durability::ALL[..])
@@ -186,6 +186,10 @@ proptest! {
         let bytes = encoded_record(&record);
         prop_assert_eq!(Record::decode(&bytes), Ok(record));
         prop_assert_eq!(record.hash(), Record::hash_encoded(&bytes));
+        let published = Published { epoch: Epoch(sequence / 3), time: Nanos(session_sequence), record };
+        let feed_bytes = encoded_published(&published);
+        prop_assert_eq!(Published::decode(&feed_bytes), Ok(published));
+        prop_assert!(feed_bytes.ends_with(&bytes), "the feed carries the record's own encoding");
         prop_assert_eq!(Record::of(record.sequence, session, &record.proposal(), verdict), record);
     }
 

@@ -77,6 +77,23 @@ fn a_proposal_with_a_long_key_or_value_is_refused_with_its_code() {
 }
 
 #[test]
+fn the_session_sequence_of_a_bad_proposal_can_still_be_told() {
+    let bytes = encoded_proposal(&proposal());
+    let known = Some(proposal().session_sequence);
+    assert_eq!(Proposal::peek_session_sequence(&bytes), known);
+    let mut long_key = bytes.clone();
+    long_key[KEY_BYTES_AT..][..2].copy_from_slice(&u16::MAX.to_le_bytes());
+    assert!(Proposal::decode(&long_key).is_err());
+    assert_eq!(Proposal::peek_session_sequence(&long_key), known);
+    assert_eq!(Proposal::peek_session_sequence(&bytes[..PROPOSAL_HEAD_BYTES]), known);
+    assert_eq!(Proposal::peek_session_sequence(&bytes[..PROPOSAL_HEAD_BYTES - 1]), None);
+    assert_eq!(Proposal::peek_session_sequence(&encoded_record(&records()[1])), None);
+    let mut newer = bytes;
+    newer[1] = 2;
+    assert_eq!(Proposal::peek_session_sequence(&newer), None);
+}
+
+#[test]
 fn set_bytes_that_must_be_zero_are_refused() {
     let reserved = decoded_with(|bytes| bytes[5] = 1);
     assert_eq!(reserved, DecodeError::ReservedNotZero { noun: Noun::Proposal });
