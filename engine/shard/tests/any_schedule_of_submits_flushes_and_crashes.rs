@@ -10,6 +10,7 @@ use io_oi_record::{
     Block, Durability, Epoch, Operation, Precondition, Proposal, Receipt, Sequence, SessionId,
     SessionSequence,
 };
+use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{Event, LogKind};
 use proptest::prelude::*;
 use support::*;
@@ -204,7 +205,7 @@ impl Checked {
         self.check();
         assert!(self.world.machine.is_closed() && self.world.machine.is_idle());
         assert_eq!(self.replied, self.submitted, "every submission has exactly one answer");
-        let mut state = BTreeMap::new();
+        let mut state: BTreeMap<_, (Sequence, Option<Vec<u8>>)> = BTreeMap::new();
         let (mut next, mut seen) = (Sequence::FIRST, BTreeSet::new());
         for frame in self.world.log.iter().filter(|frame| frame.kind == LogKind::Block) {
             for record in Block::decode(&frame.bytes).expect("whole").records() {
@@ -214,6 +215,9 @@ impl Checked {
                     continue;
                 }
                 assert!(seen.insert((record.session, record.session_sequence)), "{record:?} came twice");
+                let newest = state.get(record.key).filter(|(_, value)| value.is_some());
+                let verdict = precondition_verdict(&record.proposal(), newest.map(|(sequence, _)| *sequence));
+                assert_eq!(record.verdict, verdict, "judged in log order, across crashes: {record:?}");
                 if record.verdict.is_accepted() {
                     let value = (record.operation == Operation::Put).then(|| record.value.to_vec());
                     state.insert(record.key.to_vec(), (record.sequence, value));
