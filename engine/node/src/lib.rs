@@ -1,1 +1,30 @@
-//! The daemon: performs the shard's effects in the real world.
+//! The daemon: the only crate that performs a shard's effects in the real world.
+//!
+//! ```text
+//!  clients ─unix socket─▶ housekeeping ──orders──▶ shard thread (one per shard, hosted by glommio)
+//!     │                        ▲ ◀────notices───────┤ rings → log completions → machine → log submit
+//!     └──────rings in shared memory────────────────▶┘ hot tier, feed, counters: written here, read by clients
+//! ```
+//!
+//! Invariant: a shard's thread is the only writer of everything that belongs to it, and never waits for anybody.
+
+#![forbid(unsafe_code)]
+
+mod attach;
+mod clock;
+pub mod config;
+pub mod directory;
+mod executor;
+mod idle;
+mod judge;
+mod mail;
+mod node;
+mod rights;
+mod shard;
+
+pub use attach::SocketError;
+pub use config::{Config, ConfigError};
+pub use executor::ExecutorError;
+pub use judge::{AcceptAll, Case, Judge};
+pub use node::{Node, NodeFailed, NodeHandle, RunError, StartError, run};
+pub use shard::{BootError, BootReason, RecoveryProgress};

@@ -1,0 +1,202 @@
+//! Words between the housekeeping thread and the shards. Rare, so they may allocate; rings carry everything else.
+//!
+//! Invariant: a shard looks for mail by one relaxed load per turn; whoever writes to it sets the flag after the word
+//! and rings its bell after the flag.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use io_oi_record::{RefusalCode, SessionId, ShardId};
+use io_oi_shm::bell::Bell;
+use io_oi_shm::lane::NodeLane;
+
+use crate::rights::Rights;
+
+/// One attached client, for the life of this process; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ClientId(pub(crate) u64);
+
+/// From housekeeping to a shard.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// A client wants a lane.
+    Attach(Box<Attachment>),
+    /// A client is gone: drain its lane and forget it.
+    Detach {
+        /// The client.
+        client: ClientId,
+    },
+    /// Answer what is under way, flush, and end.
+    Stop,
+}
+
+/// What a shard needs to serve a client.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pub(crate) client: ClientId,
+    pub(crate) session: SessionId,
+    /// A new session is opened through the log first; a resumed one is there already.
+    pub(crate) is_new: bool,
+    pub(crate) lane: NodeLane,
+    pub(crate) rights: Arc<Rights>,
+}
+
+/// From a shard to housekeeping.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// The lane is served, or the session could not be opened.
+    Attached { client: ClientId, result: Result<(), RefusalCode> },
+    /// The lane is drained, everything in it is answered, and it is gone.
+    Detached { client: ClientId },
+    /// The lane held bytes that no client of ours writes; it is not read any more.
+    Broken { client: ClientId, what: String },
+    /// The shard cannot go on.
+    Failed { what: String },
+    /// The shard's thread is about to end: always its last word.
+    Ended,
+}
+
+/// The housekeeping side of one shard's mailbox.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    sender: Sender<Order>,
+    flag: Arc<AtomicBool>,
+    bell: Bell,
+}
+
+/// The shard's side.
+#[derive(Debug)]
+pub(crate) struct OrderBox {
+    receiver: Receiver<Order>,
+    flag: Arc<AtomicBool>,
+}
+
+/// A mailbox for a shard that listens to `bell`.
+pub(crate) fn orders(bell: Bell) -> (Orders, OrderBox) {
+    let (sender, receiver) = channel();
+    let flag = Arc::new(AtomicBool::new(false));
+    (Orders { sender, flag: flag.clone(), bell }, OrderBox { receiver, flag })
+}
+
+impl Orders {
+    /// Leaves a word and wakes the shard. A shard that has ended does not mind.
+    pub(crate) fn send(&self, order: Order) {
+        if self.sender.send(order).is_ok() {
+            // Release pairs with the Acquire in `next`: whoever sees the flag finds the word.
+            self.flag.store(true, Ordering::Release);
+            self.bell.ring();
+        }
+    }
+}
+
+impl OrderBox {
+    /// Whether there may be mail.
+    #[inline]
+    pub(crate) fn is_flagged(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    /// The next word, if any.
+    pub(crate) fn next(&mut self) -> Option<Order> {
+        if let Ok(order) = self.receiver.try_recv() {
+            return Some(order);
+        }
+        // A word sent between the look above and this swap sets the flag again after it, or is found below.
+        self.flag.swap(false, Ordering::AcqRel);
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// A shard's way to tell housekeeping something.
+#[derive(Clone, Debug)]
+pub(crate) struct Notices {
+    shard: ShardId,
+    sender: Sender<(ShardId, Notice)>,
+    alarm: Arc<OwnedFd>,
+}
+
+/// Housekeeping's side: a queue, and a descriptor that becomes readable when something is in it.
+#[derive(Debug)]
+pub(crate) struct NoticeBox {
+    sender: Sender<(ShardId, Notice)>,
+    receiver: Receiver<(ShardId, Notice)>,
+    alarm: Arc<OwnedFd>,
+}
+
+impl NoticeBox {
+    /// An empty box.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub(crate) fn new() -> Result<Self, rustix::io::Errno> {
+        let (sender, receiver) = channel();
+        let alarm = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self { sender, receiver, alarm: Arc::new(alarm) })
+    }
+
+    /// The sending end for one shard.
+    pub(crate) fn sender(&self, shard: ShardId) -> Notices {
+        Notices { shard, sender: self.sender.clone(), alarm: self.alarm.clone() }
+    }
+
+    /// Wakes housekeeping without saying anything.
+    pub(crate) fn alarm(&self) -> Arc<OwnedFd> {
+        self.alarm.clone()
+    }
+
+    /// Silences the alarm; what is in the box must be read afterwards.
+    pub(crate) fn silence(&self) {
+        let _ = rustix::io::read(&*self.alarm, &mut [0u8; 8]);
+    }
+
+    /// The next notice, if any.
+    pub(crate) fn next(&self) -> Option<(ShardId, Notice)> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl AsFd for NoticeBox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.alarm.as_fd()
+    }
+}
+
+impl Notices {
+    /// Leaves a word and wakes housekeeping.
+    pub(crate) fn send(&self, notice: Notice) {
+        if self.sender.send((self.shard, notice)).is_ok() {
+            sound(&self.alarm);
+        }
+    }
+}
+
+/// Tells housekeeping that a shard has ended, however it did.
+#[derive(Debug)]
+pub(crate) struct LastWord(Notices);
+
+impl LastWord {
+    /// Spoken when this is dropped.
+    pub(crate) fn new(notices: Notices) -> Self {
+        Self(notices)
+    }
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let what =
+                "it broke a promise of its own (the message stands above): please report this".to_owned();
+            self.0.send(Notice::Failed { what });
+        }
+        self.0.send(Notice::Ended);
+    }
+}
+
+/// Makes the alarm readable. It cannot fail: the counter behind it has room for 2^64 alarms.
+pub(crate) fn sound(alarm: &OwnedFd) {
+    let _ = rustix::io::write(alarm, &1u64.to_ne_bytes());
+}

@@ -1,0 +1,287 @@
+//! From a directory to a shard at work: segments, log, recovery, epoch.
+//!
+//! Invariant: a shard is handed out only when its log is read to the end and its claim to a new epoch is durable.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
+use io_oi_record::{Nanos, NodeId, ShardId};
+use io_oi_shard::{Config as MachineConfig, Effect, LogKind, Machine, PublishStage, RecoverError};
+use io_oi_shm::bell::Bell;
+use io_oi_shm::{CreateError, HashSeed, feed, hot};
+use io_oi_wal::{Frame, OpenError, StrategyWish, Wal};
+
+use super::admission::Gate;
+use super::board::{Board, Tally};
+use super::world::{FEED_FRAME_BYTES_MAX, KeySpace, Parts, World, shown_value, stamp};
+use super::{Phase, Shard};
+use crate::attach::AttachCounts;
+use crate::clock::wall_time;
+use crate::config::{Config, WalStrategy};
+use crate::directory::Identity;
+use crate::judge::Judge;
+use crate::mail::{LastWord, Notices, OrderBox};
+
+/// Everything a shard has to be given.
+pub(crate) struct Boot<J> {
+    pub(crate) shard: ShardId,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) incarnation: u64,
+    pub(crate) log_path: PathBuf,
+    pub(crate) config: Arc<Config>,
+    pub(crate) judge: J,
+    pub(crate) orders: OrderBox,
+    pub(crate) notices: Notices,
+    pub(crate) bell: Bell,
+    pub(crate) attach_counts: Arc<AttachCounts>,
+}
+
+/// What clients get of a shard, besides their own lane.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) hot: OwnedFd,
+    pub(crate) feed: OwnedFd,
+    pub(crate) counters: OwnedFd,
+    pub(crate) bell: OwnedFd,
+}
+
+/// How far one shard has read its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryProgress {
+    /// The shard.
+    pub shard: ShardId,
+    /// Entries read.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of all segment files: an upper bound, because the newest are not full.
+    pub bytes_max: u64,
+}
+
+/// Opens everything, reads the log, claims the next epoch. Runs on the shard's own thread.
+pub(crate) fn boot<J: Judge>(
+    boot: Boot<J>,
+    progress: &mut dyn FnMut(RecoveryProgress),
+) -> Result<(Shard<J>, Door), BootError> {
+    let shard = boot.shard;
+    let failed = |what: BootReason| BootError { shard, what };
+    let segment = |error: CreateError| failed(BootReason::Segment(error));
+    let mut hot = hot::Writer::create(&hot_config(&boot)).map_err(segment)?;
+    let feed = feed::Writer::create(&feed_config(&boot)).map_err(segment)?;
+    let board = Board::create(boot.incarnation, shard.get()).map_err(segment)?;
+    let mut machine = machine(&boot).map_err(|error| failed(BootReason::Machine(error)))?;
+    let wal = recover(&boot, &mut machine, &mut hot, progress).map_err(failed)?;
+    let door =
+        door(&hot, &feed, &board, &boot.bell).map_err(|error| failed(BootReason::Descriptors(error)))?;
+    let genesis = &boot.identity.genesis.genesis;
+    let keys = KeySpace { shard, shards: genesis.shards, seed: HashSeed::new(genesis.hash_seed) };
+    let gate = Gate::new(boot.config.wal.reserve_bytes);
+    let tally = Tally::default();
+    let last_word = LastWord::new(boot.notices.clone());
+    let parts = Parts { keys, judge: boot.judge, hot, feed, wal, gate, tally, notices: boot.notices };
+    let mut shard = Shard {
+        machine,
+        world: World::new(parts),
+        board,
+        orders: boot.orders,
+        bell: boot.bell,
+        attach_counts: boot.attach_counts,
+        boot: boot.identity.boot,
+        phase: Phase::Serving,
+        frame: vec![0; PROPOSAL_BYTES_MAX].into_boxed_slice(),
+        beaten_at: Nanos::ZERO,
+        has_failed: false,
+        _last_word: last_word,
+    };
+    shard.take_the_lead().map_err(|what| failed(BootReason::Epoch(what)))?;
+    Ok((shard, door))
+}
+
+impl<J: Judge> Shard<J> {
+    /// Claims the next epoch and waits for the flush that covers the claim.
+    fn take_the_lead(&mut self) -> Result<(), String> {
+        let now = wall_time();
+        self.machine.start(now);
+        self.world.drain(&mut self.machine, now);
+        while !self.machine.is_leading() && self.world.fault.is_none() {
+            if let Some(through) = self.world.poll_log() {
+                let now = wall_time();
+                self.machine.handle(now, io_oi_shard::Event::Durable { through });
+                self.world.drain(&mut self.machine, now);
+            }
+            rustix::thread::sched_yield();
+        }
+        let now = wall_time();
+        self.world.hot.beat(now.get());
+        self.show_board(now);
+        self.world.fault.take().map_or(Ok(()), Err)
+    }
+}
+
+/// Why a shard did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("shard {shard}: {what}")]
+pub struct BootError {
+    /// The shard.
+    pub shard: ShardId,
+    /// The reason.
+    pub what: BootReason,
+}
+
+/// The reasons.
+#[derive(Debug, thiserror::Error)]
+pub enum BootReason {
+    /// A shared segment could not be made.
+    #[error(transparent)]
+    Segment(CreateError),
+    /// The genesis and the key do not make a group.
+    #[error("the genesis does not fit this node: {0}")]
+    Machine(io_oi_shard::ConfigError),
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(OpenError),
+    /// The log was read, but what it says cannot be.
+    #[error(
+        "the log contradicts itself: {0}. Nothing was changed. Restore this shard from a backup or its peers."
+    )]
+    Contradiction(RecoverError),
+    /// A log entry of a kind that this program does not know.
+    #[error(
+        "the log holds an entry of kind {0}, which this program does not know: run the release that wrote it"
+    )]
+    KindUnknown(u8),
+    /// The log holds more than the hot tier.
+    #[error(
+        "the log holds more than the hot tier takes ({0}). Nothing was changed. Raise that setting and start again."
+    )]
+    HotTierTooSmall(hot::Full),
+    /// No descriptor is left.
+    #[error("no file descriptor is left ({0}): raise the limit (ulimit -n)")]
+    Descriptors(std::io::Error),
+    /// The epoch could not be claimed.
+    #[error("the next epoch could not be claimed: {0}")]
+    Epoch(String),
+}
+
+fn hot_config<J>(boot: &Boot<J>) -> hot::Config {
+    hot::Config {
+        entries_max: boot.config.hot.entries_max,
+        large_bytes_max: boot.config.hot.large_bytes_max,
+        versions_max: VERSIONS_MAX,
+        seed: HashSeed::new(boot.identity.genesis.genesis.hash_seed),
+        shard: boot.shard.get(),
+        incarnation: boot.incarnation,
+        preallocate: false,
+    }
+}
+
+fn feed_config<J>(boot: &Boot<J>) -> feed::Config {
+    feed::Config {
+        data_bytes: boot.config.hot.feed_bytes as usize,
+        frame_bytes_max: FEED_FRAME_BYTES_MAX,
+        incarnation: boot.incarnation,
+        shard: boot.shard.get(),
+    }
+}
+
+fn machine<J>(boot: &Boot<J>) -> Result<Machine, io_oi_shard::ConfigError> {
+    let genesis = &boot.identity.genesis.genesis;
+    let members: Vec<NodeId> = genesis.members.iter().map(|member| member.node).collect();
+    Machine::new(MachineConfig {
+        cluster: boot.identity.cluster,
+        shard: boot.shard,
+        signer: boot.identity.signer(),
+        members: &members,
+        arbitrators: genesis.arbitrators,
+        boot: boot.identity.boot,
+    })
+}
+
+fn log_config<J>(boot: &Boot<J>) -> io_oi_wal::Config {
+    let mut config = io_oi_wal::Config::new(boot.identity.cluster.0, boot.shard.get());
+    config.segment_bytes = boot.config.wal.segment_bytes;
+    config.strategy = match boot.config.wal.strategy {
+        WalStrategy::Auto => StrategyWish::Auto,
+        WalStrategy::Linked => StrategyWish::Linked,
+        WalStrategy::Fua => StrategyWish::Fua,
+        WalStrategy::Thread => StrategyWish::Thread,
+    };
+    config
+}
+
+/// Reads the whole log through the machine into the hot tier.
+fn recover<J>(
+    boot: &Boot<J>,
+    machine: &mut Machine,
+    hot: &mut hot::Writer,
+    progress: &mut dyn FnMut(RecoveryProgress),
+) -> Result<Wal, BootReason> {
+    let bytes_max = bytes_of_files(&boot.log_path);
+    let mut read = RecoveryProgress { shard: boot.shard, frames: 0, bytes: 0, bytes_max };
+    let mut reason = None;
+    let opened = Wal::open(&boot.log_path, log_config(boot), |_index, frame| {
+        recover_frame(machine, hot, &frame).map_err(|what| {
+            let text = what.to_string();
+            reason = Some(what);
+            text
+        })?;
+        read.frames += 1;
+        read.bytes += frame.bytes.len() as u64;
+        if read.frames.is_multiple_of(PROGRESS_EVERY_FRAMES) {
+            progress(read);
+        }
+        Ok(())
+    });
+    let (wal, recovered) = opened.map_err(|error| reason.take().unwrap_or(BootReason::Log(error)))?;
+    progress(RecoveryProgress { bytes_max: read.bytes, ..read });
+    let (strategy, because) = (wal.stats().strategy, &wal.stats().strategy_reason);
+    tracing::info!(
+        shard = %boot.shard, frames = read.frames, bytes = read.bytes, segments = recovered.segments,
+        clean = recovered.closed_cleanly, torn_tail = ?recovered.torn_tail, %strategy, because, "log read"
+    );
+    Ok(wal)
+}
+
+fn recover_frame(machine: &mut Machine, hot: &mut hot::Writer, frame: &Frame<'_>) -> Result<(), BootReason> {
+    let kind = LogKind::from_number(frame.kind.0).ok_or(BootReason::KindUnknown(frame.kind.0))?;
+    machine.recover_frame(kind, frame.bytes).map_err(BootReason::Contradiction)?;
+    while let Some(effect) = machine.poll_effect() {
+        let Effect::Publish { stage: PublishStage::Committed, epoch, time, record } = effect else {
+            unreachable!("a machine that reads its log only shows what it proves, not {effect:?}")
+        };
+        hot.publish_committed(record.key, shown_value(&record), stamp(epoch, time, &record))
+            .map_err(BootReason::HotTierTooSmall)?;
+    }
+    Ok(())
+}
+
+fn door(hot: &hot::Writer, feed: &feed::Writer, board: &Board, bell: &Bell) -> std::io::Result<Door> {
+    Ok(Door {
+        hot: hot.fd().try_clone_to_owned()?,
+        feed: feed.fd().try_clone_to_owned()?,
+        counters: board.writer().fd().try_clone_to_owned()?,
+        bell: bell.fd().try_clone_to_owned()?,
+    })
+}
+
+/// For the progress bar only: an unreadable directory is the log's to complain about.
+fn bytes_of_files(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+impl<J> fmt::Debug for Boot<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Boot")
+            .field("shard", &self.shard)
+            .field("boot", &self.identity.boot)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two versions for each record that can be in flight: one filling block, the pipeline, one being shown.
+const VERSIONS_MAX: u32 = (2 * (BLOCKS_IN_FLIGHT_MAX + 2) * BLOCK_RECORDS_MAX) as u32;
+const PROGRESS_EVERY_FRAMES: u64 = 256;

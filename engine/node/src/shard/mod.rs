@@ -1,0 +1,417 @@
+//! The shard loop: rings in, log completions, machine, effects out.
+//!
+//! Invariant: one turn never waits, and allocates nothing unless a client comes or goes.
+
+mod admission;
+mod board;
+mod boot;
+mod lanes;
+mod world;
+
+use std::time::Duration;
+
+use io_oi_record::limits::PROPOSAL_BYTES_MAX;
+use io_oi_record::{
+    DecodeError, Epoch, Nanos, Operation, Outcome, Proposal, Receipt, RefusalCode, Sequence, SessionSequence,
+    Stage,
+};
+use io_oi_shard::{Event, Machine, Origin, ProposalState, SessionState};
+use io_oi_shm::bell::Bell;
+use io_oi_shm::lane::NodeLane;
+
+use self::board::{Board, Look};
+use self::lanes::{LaneSlot, LaneState, Newcomer, Taken};
+use self::world::World;
+use crate::attach::AttachCounts;
+use crate::clock::Clock;
+use crate::executor::Hosted;
+use crate::judge::Judge;
+use crate::mail::{Attachment, LastWord, Notice, Order, OrderBox};
+
+pub(crate) use self::boot::{Boot, Door, boot};
+pub use self::boot::{BootError, BootReason, RecoveryProgress};
+
+/// One shard at work.
+pub(crate) struct Shard<J> {
+    machine: Machine,
+    world: World<J>,
+    board: Board,
+    orders: OrderBox,
+    bell: Bell,
+    attach_counts: std::sync::Arc<AttachCounts>,
+    boot: u32,
+    phase: Phase,
+    frame: Box<[u8]>,
+    beaten_at: Nanos,
+    has_failed: bool,
+    /// Spoken when everything else is gone.
+    _last_word: LastWord,
+}
+
+/// Where the shard is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Taking proposals.
+    Serving,
+    /// Asked to stop: takes what already stands in the rings.
+    Draining { turns_left: u32 },
+    /// Takes nothing, brings everything to disk.
+    Closing,
+    /// Over, in order or not.
+    Done,
+}
+
+impl<J: Judge> Hosted for Shard<J> {
+    fn poll(&mut self, clock: &mut Clock) -> bool {
+        let mut worked = self.orders.is_flagged() && self.read_orders(clock);
+        worked |= self.poll_lanes(clock);
+        worked |= self.poll_log(clock);
+        worked |= self.poll_phase(clock);
+        if worked && clock.is_read() {
+            self.show_life(clock.now());
+            self.poll_timer(clock);
+        }
+        if self.world.fault.is_some() {
+            self.stop_loudly();
+        }
+        worked
+    }
+
+    fn look(&mut self, clock: &mut Clock) {
+        let now = clock.now();
+        self.show_life(now);
+        self.poll_timer(clock);
+        if self.world.fault.is_some() {
+            self.stop_loudly();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    fn park_time_max(&self) -> Option<Duration> {
+        if self.phase != Phase::Serving {
+            return None;
+        }
+        if self.world.wal.is_in_flight() {
+            return Some(PARK_IN_FLIGHT);
+        }
+        Some(if self.world.wake_at.is_some() { PARK_BEFORE_TIMER } else { PARK })
+    }
+
+    fn park(&mut self, time_max: Duration) -> bool {
+        self.world.hot.set_parked(true);
+        // The look that no push escapes: whoever pushed before it is seen, whoever pushes after it sees us parked.
+        let is_needed = self.orders.is_flagged() || self.world.lanes.has_frames();
+        let rang = is_needed || self.bell.wait(time_max);
+        self.world.hot.set_parked(false);
+        self.world.tally.parks += 1;
+        rang
+    }
+
+    fn finish(self) {
+        let Self { world, _last_word, .. } = self;
+        if !self.has_failed
+            && let Err(failed) = world.wal.close()
+        {
+            world.notices.send(Notice::Failed { what: failed.to_string() });
+        }
+    }
+}
+
+impl<J: Judge> Shard<J> {
+    /// Rings in: every lane gets its turn, none more than a bounded number of frames.
+    #[inline]
+    fn poll_lanes(&mut self, clock: &mut Clock) -> bool {
+        let count = self.world.lanes.count();
+        let mut worked = false;
+        for index in 0..count {
+            if !self.machine.is_ready() {
+                break;
+            }
+            let slot = self.world.lanes.in_turn(index);
+            let state = self.world.lanes.get(slot).state;
+            match state {
+                LaneState::Open | LaneState::Draining { .. } => worked |= self.poll_lane(slot, clock),
+                LaneState::Opening { is_submitted: false } => worked |= self.open_session(slot, clock),
+                _ => {}
+            }
+        }
+        self.world.lanes.rotate();
+        worked | self.reap()
+    }
+
+    #[inline]
+    fn poll_lane(&mut self, slot: LaneSlot, clock: &mut Clock) -> bool {
+        let lane = self.world.lanes.get_mut(slot);
+        let answerable = lane.frames_answerable();
+        let mut worked = false;
+        for _ in 0..answerable.min(FRAMES_PER_LANE_AND_TURN) {
+            if !self.machine.is_ready() {
+                break;
+            }
+            match self.world.lanes.get_mut(slot).take(&mut self.frame) {
+                Taken::Nothing => break,
+                Taken::Frame(bytes) => self.take_frame(slot, bytes, clock.now()),
+                Taken::Corrupt(what) => self.break_lane(slot, what),
+            }
+            worked = true;
+        }
+        worked
+    }
+
+    /// One frame out of a lane: refused at once, or submitted.
+    #[inline]
+    fn take_frame(&mut self, slot: LaneSlot, bytes: usize, now: Nanos) {
+        self.world.tally.proposals += 1;
+        let frame = &self.frame[..bytes];
+        let proposal = match Proposal::decode(frame) {
+            Ok(proposal) => proposal,
+            Err(error) => return self.refuse_undecoded(slot, bytes, &error, now),
+        };
+        let lane = self.world.lanes.get(slot);
+        let session = lane.session;
+        if proposal.operation == Operation::CloseSession {
+            self.machine.handle(now, Event::close_session(session));
+            return self.world.drain(&mut self.machine, now);
+        }
+        if let Err(code) = self.world.admit(&proposal, slot)
+            && self.machine.proposal_state(session, proposal.session_sequence) == ProposalState::Fresh
+        {
+            let receipt = refusal(proposal.session_sequence, now, code);
+            return self.answer_at_once(slot, &receipt);
+        }
+        self.machine.handle(now, Event::Submitted { origin: Origin::Client, session, proposal });
+        self.world.drain(&mut self.machine, now);
+    }
+
+    /// Well-framed but badly shaped is the client's mistake, and answered; bytes that are no proposal break the lane.
+    #[cold]
+    fn refuse_undecoded(&mut self, slot: LaneSlot, bytes: usize, error: &DecodeError, now: Nanos) {
+        let is_shape = matches!(error, DecodeError::Shape(_));
+        let known =
+            if is_shape { peek_session_sequence(&self.frame[..bytes]) } else { SessionSequence::NONE };
+        let code = if is_shape { error.refusal() } else { RefusalCode::Malformed };
+        self.world.tally.malformed += 1;
+        self.answer_at_once(slot, &refusal(known, now, code));
+        if !is_shape {
+            self.break_lane(slot, error.to_string());
+        }
+    }
+
+    fn answer_at_once(&mut self, slot: LaneSlot, receipt: &Receipt) {
+        self.world.tally.receipts += 1;
+        self.world.tally.note_outcome(receipt.outcome);
+        if !self.world.lanes.get_mut(slot).answer(receipt) {
+            self.world.tally.receipts_undelivered += 1;
+        }
+    }
+
+    #[cold]
+    fn break_lane(&mut self, slot: LaneSlot, what: String) {
+        self.world.tally.lanes_broken += 1;
+        let lane = self.world.lanes.get_mut(slot);
+        if matches!(lane.state, LaneState::Draining { .. }) {
+            lane.state = LaneState::Leaving; // Dead already: what it left ends here.
+            return;
+        }
+        lane.state = LaneState::Broken;
+        self.world.notices.send(Notice::Broken { client: lane.client, what });
+    }
+
+    fn open_session(&mut self, slot: LaneSlot, clock: &mut Clock) -> bool {
+        let now = clock.now();
+        let lane = self.world.lanes.get_mut(slot);
+        lane.state = LaneState::Opening { is_submitted: true };
+        lane.note_submitted();
+        let session = lane.session;
+        self.machine.handle(now, Event::open_session(session));
+        self.world.drain(&mut self.machine, now);
+        true
+    }
+
+    /// Log completions: what they commit is shown and answered at once.
+    #[inline]
+    fn poll_log(&mut self, clock: &mut Clock) -> bool {
+        let Some(through) = self.world.poll_log() else { return false };
+        let now = clock.now();
+        self.machine.handle(now, Event::Durable { through });
+        self.world.drain(&mut self.machine, now);
+        true
+    }
+
+    fn poll_timer(&mut self, clock: &mut Clock) {
+        if let Some(at) = self.world.wake_at {
+            let now = clock.now();
+            // A clock that was set back must not hold the timer for ever.
+            if at <= now || at.since(now) > WAKE_AHEAD_NS_MAX {
+                self.world.wake_at = None;
+                self.machine.handle(now, Event::Elapsed);
+                self.world.drain(&mut self.machine, now);
+            }
+        }
+    }
+
+    /// Lanes that are drained and answered are forgotten.
+    #[inline]
+    fn reap(&mut self) -> bool {
+        let mut worked = false;
+        while let Some(slot) = self.world.lanes.next_gone() {
+            self.forget(slot);
+            worked = true;
+        }
+        worked
+    }
+
+    fn forget(&mut self, slot: LaneSlot) {
+        let (client, pins) = self.world.lanes.remove(slot);
+        self.world.hot.remove_pins(pins);
+        self.world.tally.lanes_now -= 1;
+        self.world.notices.send(Notice::Detached { client });
+    }
+
+    #[cold]
+    fn read_orders(&mut self, clock: &mut Clock) -> bool {
+        let mut worked = false;
+        while let Some(order) = self.orders.next() {
+            worked = true;
+            clock.now();
+            match order {
+                Order::Attach(attachment) => self.attach(*attachment),
+                Order::Detach { client } => {
+                    if let Some(slot) = self.world.lanes.find_client(client) {
+                        self.world.lanes.start_leaving(slot);
+                    }
+                }
+                Order::Stop if self.phase == Phase::Serving => {
+                    self.phase = Phase::Draining { turns_left: DRAINING_TURNS_MAX };
+                }
+                Order::Stop => {}
+            }
+        }
+        worked
+    }
+
+    fn attach(&mut self, attachment: Attachment) {
+        let Attachment { client, session, is_new, lane, rights } = attachment;
+        let result = if self.phase != Phase::Serving {
+            Err(RefusalCode::ShuttingDown)
+        } else if is_new && self.world.gate.is_log_full() {
+            Err(RefusalCode::DiskFull)
+        } else if !is_new && self.machine.session_state(session) != SessionState::Open {
+            Err(RefusalCode::SessionUnknown)
+        } else {
+            Ok(())
+        };
+        let NodeLane { proposals, receipts, pins } = lane;
+        let pins = self.world.hot.add_pins(pins);
+        let slot =
+            self.world.lanes.add(Newcomer { client, session, is_new, rights, proposals, receipts, pins });
+        self.world.tally.lanes_now += 1;
+        match result {
+            Ok(()) if is_new => {} // Its session is opened through the log first.
+            Ok(()) => self.world.notices.send(Notice::Attached { client, result }),
+            Err(_) => {
+                self.world.lanes.get_mut(slot).state = LaneState::Broken;
+                self.world.notices.send(Notice::Attached { client, result });
+            }
+        }
+    }
+
+    /// Stopping, step by step; costs a comparison while serving.
+    #[inline]
+    fn poll_phase(&mut self, clock: &mut Clock) -> bool {
+        match self.phase {
+            Phase::Serving | Phase::Done => false,
+            Phase::Draining { turns_left } => {
+                if turns_left == 0 || !self.world.lanes.has_frames() {
+                    self.phase = Phase::Closing;
+                    self.world.gate.shut_down();
+                    self.machine.close(clock.now());
+                } else {
+                    self.phase = Phase::Draining { turns_left: turns_left - 1 };
+                }
+                self.world.drain(&mut self.machine, clock.now());
+                true
+            }
+            Phase::Closing => {
+                self.world.drain(&mut self.machine, clock.now());
+                if self.machine.is_closed() && self.world.wal.is_idle() {
+                    self.end(clock.now());
+                }
+                true
+            }
+        }
+    }
+
+    fn end(&mut self, now: Nanos) {
+        self.show_board(now);
+        self.phase = Phase::Done;
+    }
+
+    /// A shard that cannot keep its promises keeps nothing: it says why, and ends.
+    #[cold]
+    fn stop_loudly(&mut self) {
+        let what = self.world.fault.take().expect("called with a fault");
+        tracing::error!(shard = %self.world.shard, what, "shard stops");
+        self.world.notices.send(Notice::Failed { what });
+        self.has_failed = true;
+        self.phase = Phase::Done;
+    }
+
+    #[inline]
+    fn show_life(&mut self, now: Nanos) {
+        if now.since(self.beaten_at) >= BEAT_EVERY_NS || now < self.beaten_at {
+            self.beaten_at = now;
+            self.world.hot.beat(now.get());
+            if self.board.is_due(now) {
+                self.show_board(now);
+            }
+        }
+    }
+
+    fn show_board(&mut self, now: Nanos) {
+        let World { tally, wal, hot, gate, .. } = &self.world;
+        let (attach, is_disk_full) = (self.attach_counts.values(), gate.is_log_full());
+        let look = Look { tally, machine: &self.machine, wal, hot, boot: self.boot, attach, is_disk_full };
+        self.board.show(now, &look);
+    }
+}
+
+/// The answer to a proposal that gets no place in the order.
+fn refusal(session_sequence: SessionSequence, now: Nanos, code: RefusalCode) -> Receipt {
+    Receipt {
+        session_sequence,
+        sequence: Sequence::NONE,
+        epoch: Epoch::NONE,
+        time: now,
+        stage: Stage::Submitted,
+        durability: io_oi_record::Durability::Local,
+        outcome: Outcome::Refused(code),
+    }
+}
+
+/// The session sequence of a frame that is a proposal in all but its shape; zero when it is too short for one.
+fn peek_session_sequence(frame: &[u8]) -> SessionSequence {
+    let bytes = frame.get(SESSION_SEQUENCE_AT..SESSION_SEQUENCE_AT + 8);
+    SessionSequence(bytes.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes"))))
+}
+
+/// Where the head of an encoded proposal carries it; drawn in the format page of the record room.
+const SESSION_SEQUENCE_AT: usize = 12;
+/// Fair to many clients, and still enough to fill a block from one of them between two looks at the log.
+const FRAMES_PER_LANE_AND_TURN: usize = 64;
+/// Stopping takes what stands in the rings now; a client that goes on pushing is cut off after this many turns.
+const DRAINING_TURNS_MAX: u32 = 4096;
+/// Readers take a heartbeat older than seconds for a reason to worry.
+const BEAT_EVERY_NS: u64 = 1_000_000;
+/// A parked shard beats ten times a second.
+const PARK: Duration = Duration::from_millis(100);
+/// Seals of a shard that has just become idle are due in ten milliseconds.
+const PARK_BEFORE_TIMER: Duration = Duration::from_millis(5);
+/// While a flush is under way the shard looks again soon.
+const PARK_IN_FLIGHT: Duration = Duration::from_micros(100);
+/// No timer of a shard is further ahead than this.
+const WAKE_AHEAD_NS_MAX: u64 = 1_000_000_000;
+const _: () = assert!(PROPOSAL_BYTES_MAX < 1 << 20);
