@@ -4,7 +4,8 @@
 //! kind and version in front are readable by every later program.
 //!
 //! Order: the client says `Hello`. The node answers `Welcome` and then one `ShardDoor` per shard, each carrying five
-//! descriptors (hot, feed, counters, lane, bell), or it answers `Refused`.
+//! descriptors (hot, feed, counters, lane, bell), or it answers `Refused`. A client that only hangs up may resume its
+//! session later; one that is done for good first puts a `CloseSession` proposal into every lane, then hangs up.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +13,7 @@ use core::fmt;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, peek_noun, read_archive, write_archive};
+use crate::codec::{Noun, layout, peek_noun, read_archive, write_archive};
 use crate::error::{DecodeError, EncodeError};
 use crate::genesis::{check_count, check_max};
 use crate::ids::{ClusterId, NodeId, SessionId, ShardId};
@@ -230,6 +231,14 @@ impl Packet {
         }
     }
 }
+
+layout!(ArchivedHello, 69: magic 0, attach_version 8, client_name 12, resume 20);
+layout!(
+    ArchivedWelcome, 150: cluster 0, node 32, session 64, token 80, layout_version 112, shards 116, hash_seed 118,
+    incarnation 134, prefixes 142
+);
+layout!(ArchivedShardDoor, 2: shard 0);
+layout!(ArchivedRefused, 9: code 0, text 1);
 
 macro_rules! packets {
     ($($noun:ident),*) => {$(

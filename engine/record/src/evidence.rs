@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::block::{BlockHeader, HEADER_BYTES};
-use crate::codec::{Noun, read_archive, write_archive};
+use crate::codec::{Noun, layout, read_archive, write_archive};
 use crate::error::{DecodeError, EncodeError};
 use crate::genesis::{check_count, check_max};
 use crate::hash::Domain;
@@ -227,6 +227,8 @@ struct SignedForm<const BYTES: usize> {
     statement: [u8; BYTES],
     signature: Signature,
 }
+
+layout!(ArchivedEvidenceForm, 587: cluster 0, shard 32, reporter 34, proof 66);
 
 impl EvidenceForm {
     fn of(evidence: &Evidence) -> EvidenceForm {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, read_archive, write_archive};
+use crate::codec::{Noun, layout, read_archive, write_archive};
 use crate::error::{DecodeError, EncodeError};
 use crate::hash::Domain;
 use crate::ids::{ClusterId, Hash, Nanos, NodeId, OperatorId, ShardId, Signature};
@@ -73,6 +73,13 @@ pub struct Genesis {
     /// When it was written.
     pub created: Nanos,
 }
+
+layout!(ArchivedMember, 48: node 0, name 32, address 40);
+layout!(
+    ArchivedGenesis, 76: members 0, operators 8, shards 16, trust 18, control 19, hash_seed 20, arbitrators 36,
+    created 68
+);
+layout!(ArchivedSignedGenesis, 84: genesis 0, signatures 76);
 
 impl Genesis {
     /// The encoding, when every limit is kept.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, read_archive, write_archive};
+use crate::codec::{Noun, layout, read_archive, write_archive};
 use crate::error::{DecodeError, EncodeError};
 use crate::genesis::{Member, check_max};
 use crate::hash::Domain;
@@ -106,6 +106,8 @@ pub struct Governance {
     /// Who decides and signs.
     pub operator: OperatorId,
 }
+
+layout!(ArchivedGovernance, 145: cluster 0, number 32, time 40, change 48, operator 113);
 
 impl Governance {
     /// The encoding, when every limit is kept.

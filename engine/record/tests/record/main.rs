@@ -5,6 +5,7 @@ mod blocks;
 mod corpus;
 mod damaged_bytes;
 mod evidence;
+mod format_page;
 mod golden;
 mod round_trip;
 mod shapes;
