@@ -1,1 +1,55 @@
 //! The strategy's side: attach, read shared memory, put into a ring.
+//!
+//! ```no_run
+//! use std::time::{Duration, Instant};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut client = io_oi_client::Client::attach("/run/io_oi/io_oi.sock")?;
+//! let ticket = client.put(b"risk/limit", b"100")?; // On to other work at once; everyone on the box sees it soon.
+//! let receipt = client.wait(ticket, Instant::now() + Duration::from_secs(1))?; // Flushed by a quorum.
+//! let mut value = Vec::new();
+//! let meta = client.get_committed(b"risk/limit", &mut value)?.expect("our own write, with its receipt");
+//! assert!(meta.sequence >= receipt.sequence);
+//! # Ok(()) }
+//! ```
+//!
+//! - **Reads** are loads from shared memory: no system call, no lock, no message.
+//! - **Writes** are one copy into a ring; the answer comes as a [`Receipt`] at the [`Durability`] asked for.
+//!   `Full` is an answer, never a wait.
+//! - **Read your writes**: from its own receipt on, at whatever durability, a client never reads an older version of
+//!   that key. Between `put` and the receipt it may read either; see [`Client::put`].
+//! - **A node restart** is survived: the client attaches again by itself under the same session, and submits every
+//!   proposal without a receipt again under its old session sequence, in order. The node takes each at most once.
+//!   Meanwhile reads go on from the last mapping, marked not [`Meta::fresh`], and `put` answers `NodeAway`.
+//! - **Threads and processes**: a client is used by one thread at a time (`Send`, not shared); a process may have
+//!   several. After a `fork` the child must attach by itself.
+//!
+//! Prefixes bound what a client may *write*. Whoever may attach may read every key of the node: the hot segments are
+//! shared as a whole.
+
+mod channel;
+mod client;
+mod door;
+mod error;
+mod handshake;
+mod options;
+mod read;
+mod receipts;
+mod socket;
+mod status;
+mod subscription;
+mod ticket;
+mod window;
+mod write;
+
+pub use client::Client;
+pub use error::{AttachError, PutError, ReadError, WaitError, WriteError};
+pub use options::Options;
+pub use read::View;
+pub use subscription::{Change, Subscription};
+pub use ticket::{Expected, Meta, Stats, Ticket, Visible};
+
+pub use io_oi_record::attach::AttachRefusal;
+pub use io_oi_record::{
+    ClusterId, Durability, Epoch, Nanos, NodeId, Outcome, Receipt, RefusalCode, Sequence, SessionId,
+    SessionSequence, ShardId, Stage,
+};

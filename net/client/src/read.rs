@@ -1,0 +1,203 @@
+//! Reading: a few loads from shared memory, no system call, no lock.
+//!
+//! Invariant: a value handed out is whole and belongs to the key asked for; a key that cannot exist is an error, an
+//! absent one is `None`.
+
+use io_oi_record::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use io_oi_record::{Epoch, Nanos, Sequence};
+use io_oi_shm::{hash_key, hot, shard_of};
+
+use crate::client::Link;
+use crate::{Client, Meta, ReadError, Visible};
+
+impl Client {
+    /// The newest version of `key` on this box, tentative or committed, into `value` (whose old contents go).
+    ///
+    /// # Errors
+    /// See [`ReadError`]. An absent or deleted key is `None`.
+    #[inline]
+    pub fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, ReadError> {
+        self.get_grown(key, value, hot::Reader::get_hashed)
+    }
+
+    /// The newest committed version of `key`, into `value` (whose old contents go).
+    ///
+    /// # Errors
+    /// See [`ReadError`]. A key that was never committed, or deleted, is `None`.
+    #[inline]
+    pub fn get_committed(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, ReadError> {
+        self.get_grown(key, value, hot::Reader::get_committed_hashed)
+    }
+
+    /// As [`Client::get`], into a buffer of the caller's own; `Meta::value_bytes` says how much of it was used.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; `BufferTooSmall` tells the length needed.
+    #[inline]
+    pub fn get_into(&mut self, key: &[u8], buffer: &mut [u8]) -> Result<Option<Meta>, ReadError> {
+        self.get_with(key, buffer, hot::Reader::get_hashed)
+    }
+
+    /// As [`Client::get_committed`], into a buffer of the caller's own.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; `BufferTooSmall` tells the length needed.
+    #[inline]
+    pub fn get_committed_into(&mut self, key: &[u8], buffer: &mut [u8]) -> Result<Option<Meta>, ReadError> {
+        self.get_with(key, buffer, hot::Reader::get_committed_hashed)
+    }
+
+    /// The newest version of `key` without copying a large value: it stays as it is while the view lives, whatever
+    /// is written meanwhile, and even when the node is restarted. A view holds one of this client's pins of the
+    /// shard (64 of them).
+    ///
+    /// # Errors
+    /// See [`ReadError`]; `PinsTaken` when too many views are held.
+    pub fn view(&mut self, key: &[u8]) -> Result<Option<View>, ReadError> {
+        self.tick();
+        self.stats.reads += 1;
+        check_key(key)?;
+        let door = &self.doors[self.shard_of(key).index()];
+        let fresh = matches!(self.link, Link::Attached { .. });
+        let view = door.hot.view(key, &door.pins).map_err(|error| read_error(error, 0))?;
+        Ok(view.map(|view| View { view, fresh }))
+    }
+
+    /// Hands every committed key that starts with `prefix` to `visit`: key, value, and what stands beside it. All
+    /// shards, in no order; what is only tentative is not seen. Reads the whole table: for tools, not for strategies.
+    /// A key that comes or goes meanwhile may be missed or seen twice.
+    ///
+    /// # Errors
+    /// [`ReadError::Stalled`]; what was visited until then was right.
+    pub fn scan_committed(
+        &mut self,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8], &Meta),
+    ) -> Result<(), ReadError> {
+        self.tick();
+        let fresh = matches!(self.link, Link::Attached { .. });
+        for door in &self.doors {
+            let visit =
+                |key: &[u8], value: &[u8], found: &hot::Found| visit(key, value, &meta_of(found, fresh));
+            door.hot.scan_committed(prefix, visit).map_err(|error| read_error(error, 0))?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn get_with(
+        &mut self,
+        key: &[u8],
+        buffer: &mut [u8],
+        read: impl Read,
+    ) -> Result<Option<Meta>, ReadError> {
+        self.tick();
+        self.stats.reads += 1;
+        check_key(key)?;
+        let hash = hash_key(&self.seed, key);
+        let shard = match self.welcome.shards {
+            1 => 0,
+            shards => usize::from(shard_of(hash, shards)),
+        };
+        let fresh = matches!(self.link, Link::Attached { .. });
+        match read(&self.doors[shard].hot, hash, key, buffer) {
+            Ok(found) => Ok(found.map(|found| meta_of(&found, fresh))),
+            Err(error) => Err(read_error(error, buffer.len())),
+        }
+    }
+
+    #[inline(always)]
+    fn get_grown(
+        &mut self,
+        key: &[u8],
+        value: &mut Vec<u8>,
+        read: impl Read,
+    ) -> Result<Option<Meta>, ReadError> {
+        // Clearing a large buffer for every small value would cost more than the read.
+        value.resize(value.len().clamp(FIRST_BYTES, VALUE_BYTES_MAX), 0);
+        loop {
+            match self.get_with(key, value, read) {
+                Err(ReadError::BufferTooSmall { value_bytes, .. }) => value.resize(value_bytes, 0),
+                Ok(Some(meta)) => {
+                    value.truncate(meta.value_bytes);
+                    return Ok(Some(meta));
+                }
+                other => {
+                    value.clear();
+                    return other;
+                }
+            }
+        }
+    }
+}
+
+/// One version of a value, looked at where it stands.
+pub struct View {
+    view: hot::View,
+    fresh: bool,
+}
+
+impl View {
+    /// The value.
+    pub fn bytes(&self) -> &[u8] {
+        self.view.bytes()
+    }
+
+    /// What stands beside the value.
+    pub fn meta(&self) -> Meta {
+        let (stamp, stage) = (self.view.stamp(), self.view.stage());
+        meta_of(&hot::Found { value_bytes: self.view.bytes().len(), stamp, stage }, self.fresh)
+    }
+}
+
+impl std::ops::Deref for View {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+/// One of the table's ways to read: table, hash, key, buffer.
+trait Read: Copy + Fn(&hot::Reader, u64, &[u8], &mut [u8]) -> Result<Option<hot::Found>, hot::ReadError> {}
+impl<F> Read for F where
+    F: Copy + Fn(&hot::Reader, u64, &[u8], &mut [u8]) -> Result<Option<hot::Found>, hot::ReadError>
+{
+}
+
+/// Room for a first try: most values of a strategy are smaller.
+const FIRST_BYTES: usize = 128;
+
+#[inline]
+fn check_key(key: &[u8]) -> Result<(), ReadError> {
+    match key.len() {
+        1..=KEY_BYTES_MAX => Ok(()),
+        key_bytes => Err(ReadError::KeyLength { key_bytes, key_bytes_max: KEY_BYTES_MAX }),
+    }
+}
+
+#[inline]
+fn meta_of(found: &hot::Found, fresh: bool) -> Meta {
+    Meta {
+        sequence: Sequence(found.stamp.sequence.0),
+        epoch: Epoch(found.stamp.epoch.0),
+        stage: match found.stage {
+            hot::Stage::Tentative => Visible::Tentative,
+            hot::Stage::Committed => Visible::Committed,
+        },
+        time: Nanos(found.stamp.time_ns),
+        value_bytes: found.value_bytes,
+        fresh,
+    }
+}
+
+#[cold]
+fn read_error(error: hot::ReadError, buffer_bytes: usize) -> ReadError {
+    match error {
+        hot::ReadError::BufferTooSmall { value_bytes } => {
+            ReadError::BufferTooSmall { value_bytes, buffer_bytes }
+        }
+        hot::ReadError::Stalled => ReadError::Stalled,
+        hot::ReadError::PinsTaken => ReadError::PinsTaken,
+    }
+}
