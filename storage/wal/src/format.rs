@@ -297,3 +297,91 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: LogId = LogId(0x1234_5678_9ABC_DEF0);
+
+    fn batch() -> BatchHeader {
+        BatchHeader {
+            log: LOG,
+            position: Position(8192),
+            durable_through: Position(5000),
+            first_index: LogIndex(3),
+            frames: 2,
+            bytes: 400,
+            chain: Chain(77),
+        }
+    }
+
+    fn segment() -> SegmentHeader {
+        SegmentHeader {
+            cluster: [9; 32],
+            shard: 4,
+            log: LOG,
+            number: SegmentNumber(6),
+            first: Position(123 << 12),
+            bytes: 1 << 20,
+            frame_bytes_max: 6000,
+        }
+    }
+
+    #[test]
+    fn a_segment_header_is_read_back() {
+        assert_eq!(SegmentHeader::decode(&segment().encode()), Ok(segment()));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_segment_header_is_noticed() {
+        let sector = segment().encode();
+        for bit in 0..SECTOR_BYTES * 8 {
+            let mut flipped = sector.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            SegmentHeader::decode(&flipped).expect_err("a flipped bit");
+        }
+    }
+
+    #[test]
+    fn another_version_is_named_even_though_its_checksum_may_lie_elsewhere() {
+        let mut sector = segment().encode();
+        sector[8..12].copy_from_slice(&2u32.to_le_bytes());
+        assert_eq!(SegmentHeader::decode(&sector), Err(SegmentHeaderError::Version { found: 2 }));
+        assert_eq!(SegmentHeader::decode(&[0; SECTOR_BYTES]), Err(SegmentHeaderError::Magic));
+    }
+
+    #[test]
+    fn a_batch_header_is_taken_only_in_its_log_and_place() {
+        let mut bytes = [0; BATCH_HEADER_BYTES];
+        batch().encode(&mut bytes);
+        assert_eq!(BatchHeader::decode(&bytes, LOG, Position(8192)), Some(batch()));
+        assert_eq!(BatchHeader::decode(&bytes, LOG, Position(8192 + 4096)), None);
+        assert_eq!(BatchHeader::decode(&bytes, LogId(1), Position(8192)), None);
+        for bit in 0..BATCH_HEADER_BYTES * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(BatchHeader::decode(&flipped, LOG, Position(8192)), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_taken_only_after_its_own_predecessor_and_in_its_own_log() {
+        let frame = Frame { kind: FrameKind(3), epoch: 8, sequence: 9, bytes: b"payload" };
+        let mut bytes = vec![0; frame_bytes(frame.bytes.len())];
+        let seal = FrameSeal::new(LOG);
+        let after = seal.encode(&mut bytes, Chain(5), LogIndex(10), &frame);
+        assert_eq!(seal.decode(&bytes, Chain(5), LogIndex(10)), Some((frame, after)));
+        assert_eq!(seal.decode(&bytes, Chain(6), LogIndex(10)), None, "another predecessor");
+        assert_eq!(seal.decode(&bytes, Chain(5), LogIndex(11)), None, "another place in the log");
+        assert_eq!(FrameSeal::new(LogId(1)).decode(&bytes, Chain(5), LogIndex(10)), None, "another log");
+        for length in 0..bytes.len() {
+            assert_eq!(seal.decode(&bytes[..length], Chain(5), LogIndex(10)), None, "cut at {length}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(seal.decode(&flipped, Chain(5), LogIndex(10)), None, "bit {bit}");
+        }
+    }
+}

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::sim::{FRAME_BYTES_MAX, Life, numbered_frame, one_segment_config};
+use common::sim::{Life, numbered_frame, one_segment_config};
 use io_oi_wal::sim_disk::{Image, Options, Random, SimDisk};
-use io_oi_wal::{Disk, OpenError, SegmentNumber};
+use io_oi_wal::{OpenError, SegmentNumber};
 
 const SECTOR: usize = 4096;
 const SEGMENT: SegmentNumber = SegmentNumber(0);
@@ -49,6 +49,34 @@ fn a_bad_last_batch_of_an_unclosed_log_is_cut_and_nothing_wrong_is_served() {
 }
 
 #[test]
+fn a_sector_from_another_continuation_of_the_same_log_is_never_served() {
+    // One log, recovered twice from the same state and continued differently: the stale bytes are of the same log, of
+    // the right place, and whole.
+    let (start, ..) = a_life(21, 20, false);
+    let (ours, frames) = continued(&start, 31);
+    let (theirs, _) = continued(&start, 32);
+    let sectors = sectors_of(&ours).min(sectors_of(&theirs));
+    assert!(sectors > 40);
+    let (mut same, mut refused) = (0, 0);
+    for sector in 1..sectors {
+        let at = sector * SECTOR..(sector + 1) * SECTOR;
+        let mut image = ours.clone();
+        image.segments.get_mut(&SEGMENT).unwrap()[at.clone()].copy_from_slice(&theirs.segments[&SEGMENT][at]);
+        match open(image) {
+            Ok(read) => {
+                same += 1;
+                assert_eq!(read, frames, "stale sector {sector}");
+            }
+            Err(error) => {
+                refused += 1;
+                assert_names_its_place(&error, Fault::Stale, sector);
+            }
+        }
+    }
+    assert!(same >= 15 && refused >= 15, "{same} sectors are common, {refused} are stale");
+}
+
+#[test]
 fn a_damaged_log_is_left_as_it_is() {
     let log = a_log(true);
     let mut image = log.image.clone();
@@ -70,34 +98,17 @@ struct Log {
 }
 
 fn a_log(closed: bool) -> Log {
-    let (image, frames, before_last_batch) = a_life(11, closed);
-    let (other, ..) = a_life(12, closed);
-    let file = &image.segments[&SEGMENT];
-    let sectors = 1 + file.chunks(SECTOR).rposition(|sector| sector.iter().any(|byte| *byte != 0)).unwrap();
+    let (image, frames, before_last_batch) = a_life(11, 64, closed);
+    let (other, ..) = a_life(12, 64, closed);
+    let sectors = sectors_of(&image);
     assert!(sectors >= 64, "the log is to have 64 sectors, it has {sectors}");
     Log { image, other, frames, before_last_batch, sectors }
 }
 
-fn a_life(seed: u64, closed: bool) -> (Image, Vec<Vec<u8>>, usize) {
-    let config = one_segment_config();
-    let disk = SimDisk::new(Options::new(5, config.buffer_bytes));
-    let mut life = Life::open(disk.clone(), &config).unwrap();
-    let mut before_last_batch = 0;
-    while life.wal.room_bytes() > config.segments_ahead * 70 * SECTOR {
-        before_last_batch = life.appended.len();
-        for _ in 0..2 {
-            let mut bytes = numbered_frame(life.appended.len() as u64, seed);
-            bytes.truncate(FRAME_BYTES_MAX);
-            life.append(bytes).unwrap();
-        }
-        life.wal.flush_blocking().unwrap();
-        if disk.clone().segments().unwrap().len() < 2 {
-            life.poll().unwrap();
-        }
-        if used_sectors(&disk) >= 66 {
-            break;
-        }
-    }
+fn a_life(seed: u64, sectors: usize, closed: bool) -> (Image, Vec<Vec<u8>>, usize) {
+    let disk = SimDisk::new(Options::new(5, one_segment_config().buffer_bytes));
+    let mut life = Life::open(disk.clone(), &one_segment_config()).unwrap();
+    let before_last_batch = fill(&mut life, seed, sectors);
     let frames = life.appended.clone();
     if closed {
         life.wal.close().unwrap();
@@ -105,8 +116,31 @@ fn a_life(seed: u64, closed: bool) -> (Image, Vec<Vec<u8>>, usize) {
     (disk.image(), frames, before_last_batch)
 }
 
-fn used_sectors(disk: &SimDisk) -> usize {
-    let image = disk.image();
+/// The image goes on for another 25 sectors and is closed.
+fn continued(start: &Image, seed: u64) -> (Image, Vec<Vec<u8>>) {
+    let disk = SimDisk::from_image(start.clone(), Options::new(seed, one_segment_config().buffer_bytes));
+    let mut life = Life::open(disk.clone(), &one_segment_config()).unwrap();
+    fill(&mut life, seed, sectors_of(start) + 25);
+    let frames = life.appended.clone();
+    life.wal.close().unwrap();
+    (disk.image(), frames)
+}
+
+/// Appends batches of two frames until so many sectors are used; says how many frames stood before the last batch.
+fn fill(life: &mut Life, seed: u64, sectors: usize) -> usize {
+    loop {
+        let before_last_batch = life.appended.len();
+        for _ in 0..2 {
+            life.append(numbered_frame(life.appended.len() as u64, seed)).unwrap();
+        }
+        life.wal.flush_blocking().unwrap();
+        if sectors_of(&life.disk.image()) >= sectors {
+            return before_last_batch;
+        }
+    }
+}
+
+fn sectors_of(image: &Image) -> usize {
     1 + image.segments[&SEGMENT]
         .chunks(SECTOR)
         .rposition(|sector| sector.iter().any(|byte| *byte != 0))
