@@ -1,0 +1,232 @@
+//! Target `commit`: from put to receipt, at a durability, for a sweep of requests in flight.
+//!
+//! Open loop: requests leave by a timetable, and a late one counts from when it should have left. Closed loop: the
+//! next leaves when an earlier one is answered; for throughput. The flush floor is measured in turn with the load.
+//! After each run every key must hold exactly the last version that was acknowledged for it.
+
+use std::time::{Duration, Instant};
+
+use io_oi_client::{Client, PutError};
+
+use crate::answers;
+use crate::cli::{Bounds, Commit, Extent, NodeOptions};
+use crate::clock;
+use crate::failure::Failure;
+use crate::findings::Findings;
+use crate::floors::flush::{PlainFile, block_bytes};
+use crate::in_flight::InFlight;
+use crate::nodes::Nodes;
+use crate::probe_keys::{fill_value, key_of, version_of};
+use crate::recorder::Recorder;
+use crate::report::{Load, Measured, rounded};
+
+/// Runs the sweep.
+pub(crate) fn measure(
+    options: &Commit,
+    extent: &Extent,
+    node_options: &NodeOptions,
+) -> Result<Findings, Failure> {
+    let nodes = Nodes::open(node_options, &[])?;
+    let mut subject = Subject::new(options, &nodes)?;
+    let bounds = extent.bounds(RUN_LENGTH);
+    subject.closed(WARM_UP.min(bounds), 64, &mut Recorder::of_ns())?;
+    let mut runs = Vec::new();
+    for in_flight in &options.in_flight {
+        runs.push(subject.run(options, *in_flight, bounds)?);
+    }
+    let findings = Findings {
+        nodes: nodes.count(),
+        shards: subject.client.shards(),
+        idle: nodes.idle(),
+        payload_bytes: options.payload as usize,
+        durability: options.durability.to_string(),
+        load: options.load,
+        runs,
+        replay: None,
+    };
+    drop(subject);
+    nodes.close()?;
+    Ok(findings)
+}
+
+/// The client and the keys it rewrites.
+struct Subject {
+    client: Client,
+    in_flight: InFlight,
+    plain: PlainFile,
+    durability: io_oi_record::Durability,
+    value: Vec<u8>,
+    /// Key number → the last version put; 0 before the first.
+    versions: Vec<u64>,
+    next: u64,
+    full: u64,
+}
+
+impl Subject {
+    fn new(options: &Commit, nodes: &Nodes) -> Result<Self, Failure> {
+        let client = nodes.client("latency-probe commit")?;
+        let plain = PlainFile::create(&nodes.disk(), "commit-floor", FLOOR_FILE_BYTES)
+            .map_err(Failure::io("making the plain file of the flush floor"))?;
+        Ok(Self {
+            in_flight: InFlight::new(client.shards(), options.durability),
+            client,
+            plain,
+            durability: options.durability,
+            value: vec![0; options.payload as usize],
+            versions: vec![0; usize::try_from(options.keys.max(1)).unwrap_or(1)],
+            next: 0,
+            full: 0,
+        })
+    }
+
+    fn run(&mut self, options: &Commit, in_flight: usize, bounds: Bounds) -> Result<Measured, Failure> {
+        let calibration = CALIBRATION.min(bounds);
+        let closed_per_second = match options.load {
+            Load::Closed => None,
+            Load::Open => Some(self.closed(calibration, in_flight, &mut Recorder::of_ns())?),
+        };
+        let rate = options.rate.or(closed_per_second.map(|rate| rate * SHARE_OF_CLOSED)).unwrap_or(f64::MAX);
+        let block = block_bytes(in_flight.saturating_mul(options.payload as usize + RECORD_EXTRA_BYTES));
+        let (mut flushes, mut rates) = (Vec::new(), Vec::new());
+        let mut recorder = Recorder::of_ns();
+        let errors_before = self.in_flight.errors;
+        for _ in 0..PIECES {
+            for _ in 0..FLUSHES_PER_PIECE {
+                let flush = self.plain.append(block).map_err(Failure::io("writing the flush floor"))?;
+                flushes.push(flush as f64);
+            }
+            let piece = bounds.split(PIECES);
+            rates.push(match options.load {
+                Load::Closed => self.closed(piece, in_flight, &mut recorder)?,
+                Load::Open => self.open(piece, in_flight, rate, &mut recorder)?,
+            });
+        }
+        let (hash, wrong) = self.check()?;
+        let flush_p99 = clock::p99(&mut flushes.clone());
+        let measured = Measured::new(format!("in-flight-{in_flight}"), in_flight, recorder.finish())
+            .rate(clock::median(&mut rates))
+            .bound("flush_ns", clock::median(&mut flushes))
+            .floor("flush_p99_ns", flush_p99)
+            .with("loop", if options.load == Load::Open { "open" } else { "closed" })
+            .with("flush_block_bytes", block)
+            .with("flush_direct", self.plain.is_direct())
+            .with("keys", self.versions.len())
+            .with("full", std::mem::take(&mut self.full))
+            .answers(hash, wrong + self.in_flight.errors - errors_before);
+        Ok(match (options.load, closed_per_second) {
+            (Load::Open, Some(closed)) => {
+                measured.with("offered_per_second", rounded(rate)).with("closed_per_second", rounded(closed))
+            }
+            _ => measured,
+        })
+    }
+
+    /// As many as may be in flight, all the time; answers receipts per second.
+    fn closed(&mut self, bounds: Bounds, in_flight: usize, recorder: &mut Recorder) -> Result<f64, Failure> {
+        let (began, before) = (Instant::now(), self.in_flight.receipts);
+        let mut sent = 0;
+        loop {
+            let now = Instant::now();
+            let over = bounds.reached(began, now, sent);
+            if over && self.in_flight.open() == 0 {
+                break;
+            }
+            let mut from = now;
+            while !over && self.in_flight.open() < in_flight && sent < bounds.count && self.put(from)? {
+                sent += 1;
+                from = Instant::now();
+            }
+            self.rest(recorder)?;
+        }
+        Ok((self.in_flight.receipts - before) as f64 / began.elapsed().as_secs_f64())
+    }
+
+    /// By timetable; answers receipts per second.
+    fn open(
+        &mut self,
+        bounds: Bounds,
+        in_flight: usize,
+        rate: f64,
+        recorder: &mut Recorder,
+    ) -> Result<f64, Failure> {
+        let (began, before) = (Instant::now(), self.in_flight.receipts);
+        let mut sent = 0_u64;
+        loop {
+            let now = Instant::now();
+            let due = began + Duration::from_secs_f64(sent as f64 / rate);
+            let over = sent >= bounds.count || due.duration_since(began) >= bounds.length;
+            if over && self.in_flight.open() == 0 {
+                break;
+            }
+            if !over && now >= due && self.in_flight.open() < in_flight {
+                sent += u64::from(self.put(due)?);
+            }
+            self.rest(recorder)?;
+        }
+        Ok((self.in_flight.receipts - before) as f64 / began.elapsed().as_secs_f64())
+    }
+
+    /// One request; false when the ring had no room.
+    fn put(&mut self, from: Instant) -> Result<bool, Failure> {
+        let number = answers::scramble(self.next) % self.versions.len() as u64;
+        let version = self.versions[number as usize] + 1;
+        fill_value(&mut self.value, number, version);
+        match self.client.put_with(&key_of(number), &self.value, self.durability) {
+            Ok(ticket) => {
+                self.in_flight.pushed(ticket, from);
+                self.versions[number as usize] = version;
+                self.next += 1;
+                Ok(true)
+            }
+            Err(PutError::Full { .. }) => {
+                self.full += 1;
+                Ok(false)
+            }
+            Err(error) => Err(Failure::Refused(error.to_string())),
+        }
+    }
+
+    /// Takes receipts; gives the core away when there are none.
+    fn rest(&mut self, recorder: &mut Recorder) -> Result<(), Failure> {
+        if self.in_flight.collect(&mut self.client, recorder) == 0 {
+            if !self.client.is_attached() {
+                return Err(Failure::NodeGone("the node under measurement hung up".into()));
+            }
+            rustix::thread::sched_yield();
+        }
+        Ok(())
+    }
+
+    /// Every key holds the last version put; answers a hash of all values and how many are wrong.
+    fn check(&mut self) -> Result<(u64, u64), Failure> {
+        let (mut hash, mut wrong) = (0, 0);
+        let mut value = Vec::new();
+        for (number, version) in self.versions.iter().enumerate().filter(|(_, version)| **version > 0) {
+            let found = self.client.get(&key_of(number as u64), &mut value);
+            let found = found.map_err(|error| Failure::Refused(error.to_string()))?;
+            let right = found.is_some() && version_of(&value, number as u64) == Some(*version);
+            wrong += u64::from(!right);
+            hash = answers::fold_bytes(hash, &value);
+        }
+        Ok((hash, wrong))
+    }
+}
+
+impl Bounds {
+    /// The tighter of both.
+    fn min(self, other: Bounds) -> Bounds {
+        Bounds { length: self.length.min(other.length), count: self.count.min(other.count) }
+    }
+}
+
+const RUN_LENGTH: Duration = Duration::from_secs(3);
+const WARM_UP: Bounds = Bounds { length: Duration::from_millis(300), count: 20_000 };
+const CALIBRATION: Bounds = Bounds { length: Duration::from_millis(300), count: u64::MAX };
+/// At full load a queue grows without bound, and latency says only how long the run was.
+const SHARE_OF_CLOSED: f64 = 0.7;
+/// Load and floor take turns this often.
+const PIECES: u32 = 5;
+const FLUSHES_PER_PIECE: usize = 20;
+const FLOOR_FILE_BYTES: u64 = 32 << 20;
+/// About what a record adds to its payload in a block: key, head, hash.
+const RECORD_EXTRA_BYTES: usize = 128;
