@@ -33,6 +33,7 @@ fn an_honest_leader_is_not_convicted() {
     assert_eq!(two_headers(header, header), Err(EvidenceError::NoContradiction), "the same header twice");
     let next = BlockHeader { first_sequence: header.last_sequence().next(), ..header };
     assert_eq!(two_headers(header, next), Err(EvidenceError::NoContradiction), "one behind the other");
+    assert_eq!(two_headers(next, header), Err(EvidenceError::NoContradiction), "named the other way round");
     let later = BlockHeader { epoch: header.epoch.next(), ..header };
     assert_eq!(two_headers(header, later), Err(EvidenceError::NoContradiction), "another epoch");
 }
