@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod child;
+pub mod mount;
 pub mod sim;
 
 use std::path::Path;

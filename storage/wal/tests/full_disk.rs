@@ -1,0 +1,137 @@
+//! A disk without space: appends are refused, nothing is lost, and it goes on by itself when space returns.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::mount::{ballast, mount_or_skip};
+use common::sim::{Life, small_config};
+use common::{frame_of, real_config, recover_all};
+use io_oi_wal::sim_disk::{Options, SimDisk};
+use io_oi_wal::{AppendError, Config, Disk, Frame, FrameKind, OpenError, StrategyWish, Wal};
+
+#[test]
+fn a_full_simulated_disk_refuses_and_goes_on_when_space_returns() {
+    let config = small_config();
+    let space = 3 * config.segment_bytes;
+    let options = Options { space_bytes: space, ..Options::new(1, config.buffer_bytes) };
+    let mut life = Life::open(SimDisk::new(options), &config).unwrap();
+    fill(&mut life);
+    assert!(life.wal.room_bytes() < 1000, "{}", life.wal.room_bytes());
+    assert!(life.wal.stats().prepare_failures > 0);
+    let full = life.appended.len();
+
+    // A full log can be closed and opened again and again.
+    let mut disk = life.disk.clone();
+    life.wal.close().unwrap();
+    for _ in 0..3 {
+        let image = disk.image();
+        let options = Options { space_bytes: space, ..Options::new(2, config.buffer_bytes) };
+        let mut life = Life::open(SimDisk::from_image(image, options), &config).unwrap();
+        assert_eq!(life.appended.len(), full);
+        assert!(matches!(life.append(vec![1; 3000]), Err(AppendError::LogFull)));
+        disk = life.disk.clone();
+        life.wal.close().unwrap();
+    }
+
+    let options = Options { space_bytes: space, ..Options::new(3, config.buffer_bytes) };
+    let mut life = Life::open(SimDisk::from_image(disk.image(), options), &config).unwrap();
+    life.disk.set_space_bytes(10 * config.segment_bytes);
+    life.live(5, 50).unwrap();
+    assert_eq!(life.acknowledged_now(), full + 50);
+    assert!(life.disk.free_bytes().unwrap() > 0);
+}
+
+#[test]
+fn a_disk_too_small_for_one_segment_is_refused_with_its_size() {
+    let options = Options { space_bytes: 4096, ..Options::new(1, small_config().buffer_bytes) };
+    let error = Life::open(SimDisk::new(options), &small_config()).err().expect("there is no space");
+    assert!(matches!(error, OpenError::NoSpace { .. }), "{error}");
+    assert!(error.to_string().contains(&small_config().segment_bytes.to_string()), "{error}");
+}
+
+#[test]
+fn a_full_file_system_refuses_and_goes_on_when_space_returns() {
+    let Some(mount) = mount_or_skip("ext4", 48) else { return };
+    let log = mount.path().join("log");
+    let config = Config { prepare_retry: Duration::from_millis(20), ..real_config(StrategyWish::Linked) };
+    let ballast = ballast(&mount.path(), 12 << 20);
+    let (mut wal, _) = Wal::open(&log, config.clone(), |_, _| Ok(())).unwrap();
+    let mut count = 0;
+    assert!(append_until_full(&mut wal, &mut count, 1_000_000), "the disk fills up");
+    assert!(wal.room_bytes() < 1000 && wal.disk().strategy().1.contains("configured"));
+    wal.flush_blocking().unwrap();
+    let full = count;
+    assert!(full > 10_000, "two segments hold more than {full} frames");
+
+    // Killed and opened again on the full disk, then closed in good order.
+    drop(wal);
+    let (frames, _) = recover_all(&log, &config);
+    assert_eq!(frames.len() as u64, full);
+
+    let (mut wal, recovered) = Wal::open(&log, config.clone(), |_, _| Ok(())).unwrap();
+    assert_eq!(recovered.frames, full);
+    std::fs::remove_file(ballast).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while wal.room_bytes() < 1 << 20 {
+        assert!(Instant::now() < until, "acceptance comes back when space does");
+        wal.poll().unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!append_until_full(&mut wal, &mut count, 500));
+    wal.flush_blocking().unwrap();
+    wal.close().unwrap();
+    let (frames, _) = recover_all(&log, &config);
+    assert_eq!(frames.len() as u64, full + 500);
+    for (number, (sequence, bytes)) in (0..).zip(&frames) {
+        assert_eq!((*sequence, &bytes[..]), (number, &frame_of(number)[..]));
+    }
+}
+
+fn fill(life: &mut Life) {
+    let mut refused = 0;
+    while refused < 10 {
+        match life.append(vec![7; 3000]) {
+            Ok(()) => {}
+            Err(AppendError::BatchFull | AppendError::LogFull) => {
+                life.wal.submit();
+                while !life.wal.is_idle() {
+                    life.poll().unwrap();
+                }
+                life.poll().unwrap();
+                refused += u32::from(matches!(life.append(vec![7; 3000]), Err(AppendError::LogFull)));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(life.acknowledged_now(), life.appended.len());
+    // Smaller frames use up the rest.
+    while life.append(vec![8; 9]).is_ok() {
+        life.wal.flush_blocking().unwrap();
+    }
+}
+
+/// Appends until the log is full for good (true), or so many more frames are in (false).
+fn append_until_full(wal: &mut Wal, count: &mut u64, more: u64) -> bool {
+    let until = *count + more;
+    while *count < until {
+        let bytes = frame_of(*count);
+        match wal.append(Frame { kind: FrameKind(1), epoch: 0, sequence: *count, bytes: &bytes }) {
+            Ok(_) => *count += 1,
+            Err(AppendError::BatchFull) => {
+                wal.submit();
+                wal.poll().unwrap();
+            }
+            Err(AppendError::LogFull) => {
+                wal.flush_blocking().unwrap();
+                let failures = wal.stats().prepare_failures;
+                if failures > 3 {
+                    return true;
+                }
+                wal.poll().unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    false
+}

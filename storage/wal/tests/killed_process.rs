@@ -1,0 +1,58 @@
+//! kill -9 at a random moment, again and again on one log: nothing that was acknowledged is lost.
+
+mod common;
+
+use common::child::{self, Appender};
+use common::{frame_of, real_config, recover_all, skip_without_device};
+use io_oi_wal::StrategyWish;
+use io_oi_wal::sim_disk::Random;
+
+const ROUNDS: u64 = 20;
+
+#[test]
+fn a_killed_process_loses_nothing_that_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    if skip_without_device(directory.path()) {
+        return;
+    }
+    let rounds = if std::env::var_os("IO_OI_NIGHTLY").is_some() { 50 * ROUNDS } else { ROUNDS };
+    let log = directory.path().join("log");
+    let mut random = Random(std::process::id().into());
+    let mut acknowledged = 0;
+    for round in 0..rounds {
+        let strategy = [StrategyWish::Linked, StrategyWish::Thread, StrategyWish::Fua][(round % 3) as usize];
+        let mut appender = Appender::start(&log, strategy);
+        appender.listen_until(random.next() % 400);
+        std::thread::sleep(std::time::Duration::from_micros(random.next() % 3000));
+        let now = appender.kill();
+        assert!(
+            now >= acknowledged,
+            "round {round}: {acknowledged} were acknowledged before, the child found {now}"
+        );
+        acknowledged = now;
+        if round % 5 == 4 {
+            acknowledged = check(&log, acknowledged, round);
+        }
+    }
+    println!("{acknowledged} frames acknowledged in {rounds} lives");
+}
+
+/// Reads the log here and says how many frames it holds.
+fn check(log: &std::path::Path, acknowledged: u64, round: u64) -> u64 {
+    let (frames, _) = recover_all(log, &real_config(StrategyWish::Thread));
+    assert!(
+        frames.len() as u64 >= acknowledged,
+        "round {round}: {acknowledged} acknowledged, {} there",
+        frames.len()
+    );
+    for (number, (sequence, bytes)) in (0..).zip(&frames) {
+        assert_eq!((*sequence, &bytes[..]), (number, &frame_of(number)[..]), "round {round}");
+    }
+    frames.len() as u64
+}
+
+#[test]
+#[ignore = "the child process of the test above"]
+fn child_appends_for_ever() {
+    child::run();
+}
