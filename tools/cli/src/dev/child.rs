@@ -1,0 +1,183 @@
+//! The node of `io_oi dev`: a child process, so that it can be killed and started again before everybody's eyes.
+//!
+//! Invariant: no node outlives its `dev`, however that ends.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use io_oi_client::{AttachError, Client, Options};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::failure::Failure;
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeProcess {
+    pub(crate) dir: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) shards: Option<u16>,
+}
+
+/// A started node; killed hard when dropped without `stop`.
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl NodeProcess {
+    /// Starts the node. Its log goes to `node.log` in its directory.
+    pub(crate) fn start(&self) -> Result<Running, Failure> {
+        let log = self.dir.join("node.log");
+        let failed =
+            |error: std::io::Error| Failure::other(format!("cannot start the node process: {error}"));
+        let file = File::options().create(true).append(true).open(&log).map_err(|error| {
+            Failure::with_help(
+                format!("cannot write {}: {error}", log.display()),
+                "choose a directory that you may write with --dir",
+            )
+        })?;
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.args(["node", "run", "--with-parent", "--dir"]).arg(&self.dir);
+        command.arg("--socket").arg(&self.socket);
+        let config = self.dir.join("node.toml");
+        if config.exists() {
+            command.arg("--config").arg(config);
+        }
+        if let Some(shards) = self.shards {
+            command.args(["--set", &format!("shards={shards}")]);
+        }
+        command.env_remove("IO_OI_SOCKET").env_remove("IO_OI_DIR");
+        for (variable, value) in MODEST {
+            if std::env::var_os(variable).is_none() {
+                command.env(variable, value);
+            }
+        }
+        // A process group of its own: Ctrl-C reaches `dev` alone, which then stops the node in order.
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        Ok(Running { child: command.spawn().map_err(failed)?, log })
+    }
+}
+
+impl Running {
+    /// The process id, for people.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Attaches as soon as the node serves its socket; a node that dies first is an error with its last words.
+    pub(crate) fn attach(
+        &mut self,
+        socket: &Path,
+        options: &Options,
+        patience: Duration,
+    ) -> Result<Client, Failure> {
+        let end = Instant::now() + patience;
+        loop {
+            let error = match Client::attach_with(socket, options.clone()) {
+                Ok(client) => return Ok(client),
+                Err(error) => error,
+            };
+            let may_pass = matches!(
+                error,
+                AttachError::NodeAbsent { .. }
+                    | AttachError::TimedOut
+                    | AttachError::HungUp
+                    | AttachError::System(_)
+                    | AttachError::Refused { .. }
+            );
+            if !may_pass || Instant::now() >= end {
+                return Err(Failure::from_attach(socket, error));
+            }
+            self.check()?;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// An error when the node has ended by itself.
+    pub(crate) fn check(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(Failure::with_help(
+                format!("the node ended by itself ({})", ending(status)),
+                format!("its last words:\n{}", last_lines(&self.log)),
+            )),
+            Err(error) => Err(Failure::other(format!("cannot watch the node process: {error}"))),
+        }
+    }
+
+    /// SIGKILL: what a power cut is to a process.
+    pub(crate) fn kill_hard(mut self) -> Result<(), Failure> {
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        killed.map(drop).map_err(|error| Failure::other(format!("cannot kill the node process: {error}")))
+    }
+
+    /// SIGTERM, and patience while it drains and flushes.
+    pub(crate) fn stop(mut self, patience: Duration) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::other(format!("cannot stop the node process: {error}"));
+        let pid =
+            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a process id");
+        if self.child.try_wait().map_err(failed)?.is_none() {
+            kill_process(pid, Signal::TERM).map_err(|error| failed(error.into()))?;
+        }
+        let end = Instant::now() + patience;
+        loop {
+            match self.child.try_wait().map_err(failed)? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => {
+                    return Err(Failure::with_help(
+                        format!("the node did not end well ({})", ending(status)),
+                        format!("its last words:\n{}", last_lines(&self.log)),
+                    ));
+                }
+                None if Instant::now() >= end => {
+                    return Err(Failure::other(format!(
+                        "the node did not stop within {patience:?} and was killed"
+                    )));
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Best effort on the way out of a failure that is told elsewhere.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A development node leaves most of the machine to its user; every one of these can be set from outside.
+const MODEST: [(&str, &str); 3] = [
+    ("IO_OI_HOT_ENTRIES_MAX", "262144"),
+    ("IO_OI_HOT_LARGE_BYTES_MAX", "67108864"),
+    ("IO_OI_WAL_SEGMENT_BYTES", "16777216"),
+];
+
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// The end of the log, made safe for a terminal.
+fn last_lines(log: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(log).and_then(|mut file| file.read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return format!("(its log {} cannot be read: {error})", log.display());
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(12)..];
+    last.iter().map(|line| crate::bytes::escaped(line.as_bytes())).collect::<Vec<_>>().join("\n")
+}
