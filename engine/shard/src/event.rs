@@ -113,7 +113,7 @@ pub enum Effect<'a> {
         /// The message.
         bytes: &'a [u8],
     },
-    /// Show this record on this box. Only for accepted records that write a key.
+    /// Show this record on this box. Only for accepted records that write a key: a refused one is never shown. [P-66]
     Publish {
         /// Tentative at once, committed when decided.
         stage: PublishStage,

@@ -57,7 +57,10 @@ pub struct Machine {
     pub(crate) sessions: Sessions,
     pub(crate) flights: Flights,
     pub(crate) pending: Pending,
+    /// An answer that waits for nothing.
     pub(crate) answer: Option<(SessionId, Receipt)>,
+    /// The reply being handed out.
+    pub(crate) reply: Option<(SessionId, Receipt)>,
     pub(crate) shown: Cursor,
     pub(crate) replicated: Cursor,
     pub(crate) settled: Cursor,
@@ -127,6 +130,7 @@ impl Machine {
             flights: Flights::new(),
             pending: Pending::new(),
             answer: None,
+            reply: None,
             shown: Cursor::new(Durability::Local, true),
             replicated: Cursor::new(Durability::MemQuorum, false),
             settled: Cursor::new(Durability::DiskQuorum, true),

@@ -5,7 +5,7 @@
 
 use io_oi_consensus::Seal;
 use io_oi_record::limits::BLOCK_RECORDS_MAX;
-use io_oi_record::{Durability, Epoch, HeaderParts, Nanos, Receipt, Sequence, SessionId, Verdict};
+use io_oi_record::{Durability, Epoch, HeaderParts, Nanos, Sequence, Verdict};
 
 use crate::appends::Entry;
 use crate::event::{AppendIndex, Effect, LogKind, PublishStage};
@@ -14,13 +14,14 @@ use crate::pending::State;
 use crate::reply::Met;
 use crate::session::Answer;
 
-/// An effect that borrows nothing yet.
+/// An effect that borrows nothing yet; small, because it is copied on the fast path.
 enum Step {
     Judge,
     AppendNote(Place),
     AppendBlock(Place),
     Publish(PublishStage, Sequence),
-    Reply(SessionId, Receipt),
+    Answer(Sequence),
+    Reply,
     Wake(Nanos),
 }
 
@@ -53,14 +54,23 @@ impl Machine {
                 let record = flight.record(sequence);
                 Effect::Publish { stage, epoch: flight.epoch, time: flight.time, record }
             }
-            Step::Reply(session, receipt) => Effect::Reply { session, receipt },
+            Step::Answer(sequence) => {
+                let flight = self.flights.holding(sequence).expect("a record is answered before it lands");
+                let (session, answer) = (flight.note(sequence).session, Answer::of(flight, sequence));
+                Effect::Reply { session, receipt: answer.receipt() }
+            }
+            Step::Reply => {
+                let (session, receipt) = self.reply.expect("the reply was put here by this step");
+                Effect::Reply { session, receipt }
+            }
             Step::Wake(at) => Effect::Wake { at },
         }
     }
 
     fn next_step(&mut self) -> Option<Step> {
-        if let Some((session, receipt)) = self.answer.take() {
-            return Some(Step::Reply(session, receipt));
+        if self.answer.is_some() {
+            self.reply = self.answer.take();
+            return Some(Step::Reply);
         }
         if self.phase == Phase::Recovering {
             return self.next_settled();
@@ -101,14 +111,14 @@ impl Machine {
         while let Some(met) = self.shown.walk(&self.flights, local) {
             match met {
                 Met::Show(sequence) => return Some(Step::Publish(PublishStage::Tentative, sequence)),
-                Met::Answer(session, answer) => return Some(reply(session, &answer)),
+                Met::Answer(sequence) => return Some(Step::Answer(sequence)),
                 Met::Passed(_) => {}
             }
         }
         let mem_quorum = self.consensus.point(Durability::MemQuorum);
         while let Some(met) = self.replicated.walk(&self.flights, mem_quorum) {
-            if let Met::Answer(session, answer) = met {
-                return Some(reply(session, &answer));
+            if let Met::Answer(sequence) = met {
+                return Some(Step::Answer(sequence));
             }
         }
         None
@@ -184,7 +194,7 @@ impl Machine {
         while let Some(met) = self.settled.walk(&self.flights, committed) {
             match met {
                 Met::Show(sequence) => return Some(Step::Publish(PublishStage::Committed, sequence)),
-                Met::Answer(session, answer) => return Some(reply(session, &answer)),
+                Met::Answer(sequence) => return Some(Step::Answer(sequence)),
                 Met::Passed(sequence) => self.await_certificate(sequence),
             }
         }
@@ -200,7 +210,8 @@ impl Machine {
 
     fn next_certified(&mut self) -> Option<Step> {
         let (session, answer) = self.certifying.pop(self.consensus.point(Durability::Certified))?;
-        Some(reply(session, &answer))
+        self.reply = Some((session, answer.receipt()));
+        Some(Step::Reply)
     }
 
     /// Signs the oldest unsigned header. Its block is on the way to the disk meanwhile. [P-40, P-41]
@@ -222,10 +233,6 @@ impl Machine {
         }
         self.sealer.idle(self.now).map(Step::Wake)
     }
-}
-
-fn reply(session: SessionId, answer: &Answer) -> Step {
-    Step::Reply(session, answer.receipt())
 }
 
 fn append(place: Place, bytes: &[u8]) -> Effect<'_> {

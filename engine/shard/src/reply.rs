@@ -77,8 +77,8 @@ pub(crate) struct Cursor {
 pub(crate) enum Met {
     /// This record is to be shown.
     Show(Sequence),
-    /// Somebody waits for this answer.
-    Answer(SessionId, Answer),
+    /// Somebody waits for the answer to this record.
+    Answer(Sequence),
     /// Walked past a record whose proposers wait for more than this level.
     Passed(Sequence),
 }
@@ -112,7 +112,7 @@ impl Cursor {
             }
             if note.durability == self.level && self.replied < note.waiters {
                 self.replied += 1;
-                return Some(Met::Answer(note.session, Answer::of(flight, sequence)));
+                return Some(Met::Answer(sequence));
             }
             self.skip_to(sequence.next());
             if note.durability > self.level && note.waiters > 0 {

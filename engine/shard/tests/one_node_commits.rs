@@ -101,7 +101,7 @@ fn a_failed_precondition_takes_a_place_but_writes_nothing() {
     let receipts = world.take_replies();
     assert_eq!(refused(&receipts[1]), Some(RefusalCode::PreconditionFailed));
     assert_eq!(receipts[1].sequence, Sequence(4));
-    assert!(world.shown.iter().all(|(.., sequence)| *sequence != Sequence(4)));
+    assert!(world.shown.iter().all(|(.., sequence)| *sequence != Sequence(4))); // [P-66]
     assert_eq!(world.committed[&b"key".to_vec()].1.as_deref(), Some(&b"one"[..]));
 }
 
