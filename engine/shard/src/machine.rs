@@ -250,34 +250,29 @@ impl Machine {
 
     fn handle_submitted(&mut self, origin: Origin, session: SessionId, proposal: &Proposal<'_>) {
         assert!(self.answer.is_none(), "drain the effects before the next proposal");
-        if let Err(code) = self.admit(origin, proposal) {
-            return self.refuse(session, proposal, code);
-        }
-        match self.sessions.standing(session, proposal.operation, proposal.session_sequence) {
-            Standing::Fresh => self.pending.fill(session, proposal),
-            Standing::Answered(answer) => self.answer_again(session, answer),
-            Standing::PassedOver => self.refuse(session, proposal, RefusalCode::NotAccepted),
-            Standing::Forgotten => self.refuse(session, proposal, RefusalCode::AnswerForgotten),
-            Standing::Unknown => self.refuse(session, proposal, RefusalCode::SessionUnknown),
-            Standing::Closed => self.refuse(session, proposal, RefusalCode::SessionExpired),
+        let decided = admit(origin, proposal).and_then(|()| self.decided(session, proposal));
+        match decided {
+            Ok(None) => self.pending.fill(session, proposal),
+            Ok(Some(answer)) => self.answer_again(session, answer),
+            Err(code) => self.refuse(session, proposal, code),
         }
     }
 
-    /// What needs no session to be refused. [P-64]
-    fn admit(&self, origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
-        let may_ask = match proposal.operation {
-            Operation::Put | Operation::Delete => true,
-            Operation::OpenSession | Operation::CloseSession => origin == Origin::Node,
-            Operation::StartEpoch => false,
-        };
-        if !may_ask {
-            return Err(RefusalCode::Malformed);
+    /// The answer that the proposal has already, `None` if it may be sequenced. What was decided once is answered by
+    /// a node that does not lead, or is closing, too. [P-61, P-64]
+    fn decided(&self, session: SessionId, proposal: &Proposal<'_>) -> Result<Option<Answer>, RefusalCode> {
+        if self.phase == Phase::Recovering {
+            return Err(RefusalCode::NotLeader); // The table is not complete: it must not be asked.
         }
-        proposal.check().map_err(|shape| shape.refusal())?;
-        match self.phase {
-            Phase::Closing => Err(RefusalCode::ShuttingDown),
-            _ if !self.is_leading() => Err(RefusalCode::NotLeader),
-            _ => Ok(()),
+        match self.sessions.standing(session, proposal.operation, proposal.session_sequence) {
+            Standing::Answered(answer) => Ok(Some(answer)),
+            Standing::PassedOver => Err(RefusalCode::NotAccepted),
+            Standing::Forgotten => Err(RefusalCode::AnswerForgotten),
+            Standing::Unknown => Err(RefusalCode::SessionUnknown),
+            Standing::Closed => Err(RefusalCode::SessionExpired),
+            Standing::Fresh if self.phase == Phase::Closing => Err(RefusalCode::ShuttingDown),
+            Standing::Fresh if !self.is_leading() => Err(RefusalCode::NotLeader),
+            Standing::Fresh => Ok(None),
         }
     }
 
@@ -405,4 +400,17 @@ impl Machine {
         self.counters.records += 1;
         self.consensus.handle_own_held(start.sequence);
     }
+}
+
+/// What needs no session to be refused. [P-64]
+fn admit(origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
+    let may_ask = match proposal.operation {
+        Operation::Put | Operation::Delete => true,
+        Operation::OpenSession | Operation::CloseSession => origin == Origin::Node,
+        Operation::StartEpoch => false,
+    };
+    if !may_ask {
+        return Err(RefusalCode::Malformed);
+    }
+    proposal.check().map_err(|shape| shape.refusal())
 }

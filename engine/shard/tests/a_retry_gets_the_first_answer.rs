@@ -71,6 +71,27 @@ fn a_retry_after_a_restart_gets_the_receipt_of_before() {
 }
 
 #[test]
+fn a_decided_proposal_is_answered_by_a_node_that_does_not_lead_or_is_closing() {
+    let mut world = World::leading();
+    world.put(1, 1, b"key", b"value");
+    world.settle();
+    let first = world.only_reply();
+    let mut world = World::boot_on(2, world.log).expect("sound");
+    assert!(!world.machine.is_leading());
+    world.submit_anyway(1, &put(1, b"key", b"value"));
+    assert_eq!(world.replies, [], "durable, but not known to be committed yet");
+    world.submit_anyway(1, &put(2, b"key", b"fresh"));
+    assert_eq!(refused(&world.only_reply()), Some(RefusalCode::NotLeader));
+    world.settle();
+    assert_eq!(world.only_reply(), first);
+    world.close();
+    world.submit_anyway(1, &put(1, b"key", b"value"));
+    assert_eq!(world.only_reply(), first);
+    world.submit_anyway(1, &put(2, b"key", b"fresh"));
+    assert_eq!(refused(&world.only_reply()), Some(RefusalCode::ShuttingDown));
+}
+
+#[test]
 fn a_number_that_was_passed_over_is_never_accepted_later() {
     let mut world = World::leading();
     world.put(1, 5, b"key", b"value");

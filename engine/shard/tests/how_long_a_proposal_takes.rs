@@ -1,4 +1,5 @@
-//! Prints what one proposal costs inside the machine, without any world around it. Asserts nothing about time.
+//! Prints what one proposal costs inside the machine, without any world around it, and what reading a block back
+//! costs. Asserts nothing about time.
 //!
 //! `cargo test --release -p io_oi_shard --test how_long_a_proposal_takes -- --nocapture`
 
@@ -59,4 +60,25 @@ fn drain(machine: &mut Machine, appended: &mut u64) -> u64 {
             Some(_) => {}
         }
     }
+}
+
+#[test]
+fn the_cost_of_reading_a_log_back_is_printed() {
+    let blocks: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
+    let mut world = World::leading();
+    for number in 1..=blocks {
+        world.put(1, number, b"sixteen byte key", &[7; 64]);
+        world.flush();
+    }
+    let mut machine = machine(2);
+    let begun = Instant::now();
+    for frame in &world.log {
+        machine.recover_frame(frame.kind, &frame.bytes).expect("sound");
+        while machine.poll_effect().is_some() {}
+    }
+    println!(
+        "reading back: {} ns per sealed block of one record",
+        begun.elapsed().as_nanos() as u64 / blocks
+    );
+    assert!(machine.committed().0 >= blocks);
 }
