@@ -7,7 +7,8 @@
 //! once the claim is flushed; from [`Role::Leading`] on, blocks.
 
 use io_oi_record::{
-    BlockHeader, ClusterId, Durability, Epoch, Hash, NodeId, Sequence, ShardId, Signature, Signer, verify,
+    BlockHeader, ClusterId, Durability, Epoch, Hash, NodeId, Sequence, ShardId, Signature, Signer,
+    VerifyingKey,
 };
 
 use io_oi_record::limits::BLOCKS_IN_FLIGHT_MAX;
@@ -48,6 +49,7 @@ pub struct Machine {
     points: Points,
     claimed: Epoch,
     unsealed: Unsealed,
+    leader_key: Option<VerifyingKey>,
 }
 
 /// How far each level of durability has come.
@@ -77,6 +79,7 @@ impl Machine {
             points: Points::default(),
             claimed: Epoch::NONE,
             unsealed: Unsealed::new(),
+            leader_key: None,
         })
     }
 
@@ -124,8 +127,9 @@ impl Machine {
     /// A seal found in the log: the signature must fit the oldest unsealed block of the epoch. [P-42]
     pub fn recover_seal(&mut self, seal: &Seal) -> Result<(), RecoverError> {
         let header = self.unsealed.take(seal)?;
-        verify(&header, &seal.signature)
-            .map_err(|_| RecoverError::SealForged { sequence: seal.last_sequence })?;
+        let forged = RecoverError::SealForged { sequence: seal.last_sequence };
+        let leader = self.leader_key(header.leader).ok_or(forged)?;
+        leader.verify(&header, &seal.signature).map_err(|_| forged)?;
         self.signed.advance(self.own, seal.last_sequence);
         Ok(())
     }
@@ -283,6 +287,14 @@ impl Machine {
         let reached = positions.quorum_point(&self.members);
         let is_of_this_epoch = self.role() == Role::Leading && reached >= self.life.first_sequence();
         if is_of_this_epoch { point.max(reached) } else { point }
+    }
+
+    /// The key of a leader, made ready once: a log has many seals of few leaders.
+    fn leader_key(&mut self, leader: NodeId) -> Option<VerifyingKey> {
+        if self.leader_key.is_none_or(|key| key.node() != leader) {
+            self.leader_key = VerifyingKey::new(&leader.0).ok();
+        }
+        self.leader_key
     }
 
     fn check_group(&self, header: &BlockHeader) -> Result<(), RecoverError> {
