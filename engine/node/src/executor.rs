@@ -105,13 +105,14 @@ async fn host(mut hosted: impl Hosted, idle: Idle) {
     while !hosted.is_done() {
         clock.turn();
         let worked = hosted.poll(&mut clock);
-        match idler.pause_after(worked) {
+        let pause = idler.pause_after(worked);
+        if !worked && idler.is_time_to_look() {
+            hosted.look(&mut clock); // Before parking: a parked shard looks once per wake-up.
+        }
+        match pause {
             Pause::None => std::hint::spin_loop(),
             Pause::Yield => rustix::thread::sched_yield(),
             Pause::Park => park(&mut hosted, &mut idler),
-        }
-        if !worked && idler.is_time_to_look() {
-            hosted.look(&mut clock);
         }
         turns = turns.wrapping_add(1);
         if turns.is_multiple_of(TURNS_PER_EXECUTOR_YIELD) {

@@ -404,9 +404,13 @@ fn keep_house(
 ) -> Result<JoinHandle<Result<(), String>>, StartError> {
     let body = move || {
         let end = Housekeeping::new(house).run();
-        let all_in_order = executors.into_iter().map(Executor::join).fold(true, |all, one| all && one);
+        let ends: Vec<bool> = executors.into_iter().map(Executor::join).collect();
         drop(directory); // Only now may another node have it.
-        end.and(if all_in_order { Ok(()) } else { Err("a shard's thread died".to_owned()) })
+        end.and(if ends.into_iter().all(|in_order| in_order) {
+            Ok(())
+        } else {
+            Err("a shard's thread died".to_owned())
+        })
     };
     std::thread::Builder::new().name("io_oi-house".to_owned()).spawn(body).map_err(StartError::Resources)
 }

@@ -192,10 +192,10 @@ impl Lanes {
         self.used.iter().copied().find(|slot| is_gone(self.get(*slot)))
     }
 
-    /// Whether a frame waits in a lane that is read.
+    /// Whether a frame waits that could be taken and answered. A client that leaves its receipts unread waits for
+    /// itself.
     pub(super) fn has_frames(&mut self) -> bool {
-        let read = |lane: &Lane| matches!(lane.state, LaneState::Open | LaneState::Draining { .. });
-        self.slots.iter_mut().flatten().any(|lane| read(lane) && lane.proposals.has_frame())
+        self.slots.iter_mut().flatten().any(|lane| lane.frames_answerable() > 0 && lane.proposals.has_frame())
     }
 }
 

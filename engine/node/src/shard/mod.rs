@@ -54,7 +54,7 @@ enum Phase {
     /// Taking proposals.
     Serving,
     /// Asked to stop: takes what already stands in the rings.
-    Draining { turns_left: u32 },
+    Draining { until: Nanos },
     /// Takes nothing, brings everything to disk.
     Closing,
     /// Over, in order or not.
@@ -276,7 +276,6 @@ impl<J: Judge> Shard<J> {
         let mut worked = false;
         while let Some(order) = self.orders.next() {
             worked = true;
-            clock.now();
             match order {
                 Order::Attach(attachment) => self.attach(*attachment),
                 Order::Detach { client } => {
@@ -285,7 +284,7 @@ impl<J: Judge> Shard<J> {
                     }
                 }
                 Order::Stop if self.phase == Phase::Serving => {
-                    self.phase = Phase::Draining { turns_left: DRAINING_TURNS_MAX };
+                    self.phase = Phase::Draining { until: clock.now().saturating_add(DRAINING_NS_MAX) };
                 }
                 Order::Stop => {}
             }
@@ -324,13 +323,11 @@ impl<J: Judge> Shard<J> {
     fn poll_phase(&mut self, clock: &mut Clock) -> bool {
         match self.phase {
             Phase::Serving | Phase::Done => false,
-            Phase::Draining { turns_left } => {
-                if turns_left == 0 || !self.world.lanes.has_frames() {
+            Phase::Draining { until } => {
+                if clock.now() >= until || !self.world.lanes.has_frames() {
                     self.phase = Phase::Closing;
                     self.world.gate.shut_down();
                     self.machine.close(clock.now());
-                } else {
-                    self.phase = Phase::Draining { turns_left: turns_left - 1 };
                 }
                 self.world.drain(&mut self.machine, clock.now());
                 true
@@ -402,8 +399,8 @@ fn peek_session_sequence(frame: &[u8]) -> SessionSequence {
 const SESSION_SEQUENCE_AT: usize = 12;
 /// Fair to many clients, and still enough to fill a block from one of them between two looks at the log.
 const FRAMES_PER_LANE_AND_TURN: usize = 64;
-/// Stopping takes what stands in the rings now; a client that goes on pushing is cut off after this many turns.
-const DRAINING_TURNS_MAX: u32 = 4096;
+/// Stopping takes what stands in the rings; a client that goes on pushing is cut off after this long.
+const DRAINING_NS_MAX: u64 = 1_000_000_000;
 /// Readers take a heartbeat older than seconds for a reason to worry.
 const BEAT_EVERY_NS: u64 = 1_000_000;
 /// A parked shard beats ten times a second.

@@ -207,3 +207,28 @@ const SETTINGS_VARIABLE: &str = "NODE_UNDER_TEST_SETTINGS";
 const WORD: &str = "node> ";
 const REFUSED_CODE: i32 = 2;
 pub(crate) const FAILED_CODE: i32 = 3;
+
+/// A small generator whose seed is printed, so that a failing run can be told from its output.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn seeded() -> Self {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).unwrap();
+        let seed = std::env::var("TEST_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or(u64::from_le_bytes(bytes));
+        println!("TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// Below `bound`, by SplitMix64.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
