@@ -1,10 +1,11 @@
 //! Key hashing: stable across builds and machines, keyed per cluster.
 //!
 //! rapidhash v3 by its version-pinned module: the algorithm is frozen under that name, short keys cost a few
-//! nanoseconds, and the output is portable. A change of algorithm is a change of [`crate::LAYOUT_VERSION`].
+//! nanoseconds, and the output is portable. Its last mixing step ("avalanche") is left out: it serves uses that look
+//! at few bits, costs a multiplication on every read, and the tests below show the bits even without it. A change of algorithm is a change of [`crate::LAYOUT_VERSION`].
 //! The high bits choose the shard, the low 32 bits the slot, bits 32 to 47 are the tag in the slot.
 
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline, rapidhash_v3_nano_inline};
 
 /// The cluster's hash key, expanded once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,8 +45,20 @@ impl core::fmt::Debug for HashSeed {
 /// Hash of a key.
 #[inline(always)]
 pub fn hash_key(seed: &HashSeed, key: &[u8]) -> u64 {
-    rapidhash_v3_inline::<true, false, false>(key, &seed.secrets)
+    if key.len() <= NANO_BYTES_MAX {
+        // The same output as the full algorithm up to this length, with a third of the code.
+        return rapidhash_v3_nano_inline::<false, false>(key, &seed.secrets);
+    }
+    hash_long_key(seed, key)
 }
+
+#[inline(never)]
+fn hash_long_key(seed: &HashSeed, key: &[u8]) -> u64 {
+    rapidhash_v3_inline::<false, false, false>(key, &seed.secrets)
+}
+
+/// Up to here rapidhash's "nano" variant is rapidhash.
+const NANO_BYTES_MAX: usize = 48;
 
 /// The shard that owns a key of this hash, out of `shards`.
 ///
@@ -69,6 +82,19 @@ mod tests {
     }
 
     #[test]
+    fn the_short_way_is_the_same_hash_as_the_long_way() {
+        let seed = HashSeed::new([0x5a; 16]);
+        let key: Vec<u8> = (0..100).collect();
+        for length in 0..=100 {
+            assert_eq!(
+                hash_key(&seed, &key[..length]),
+                hash_long_key(&seed, &key[..length]),
+                "{length} bytes"
+            );
+        }
+    }
+
+    #[test]
     fn every_seed_bit_changes_the_hash() {
         let zero = hash_key(&HashSeed::new([0; 16]), b"key");
         for bit in 0..128 {
@@ -89,9 +115,9 @@ mod tests {
     }
 
     const PINNED: [(&[u8], u64); 4] = [
-        (b"", 0x1349_8119_bf12_8a03),
-        (b"a", 0x2aa6_c1a0_8939_5859),
-        (b"ord/17077/64132973948", 0xc959_4f43_e1d9_4e6f),
-        (b"a key longer than one hundred and twelve bytes takes the long way through the hash, so one such key stands here as well", 0x2f1a_337a_23dd_d59c),
+        (b"", 0x31ab_4b23_cc53_c6bd),
+        (b"a", 0x60c1_89c6_e24f_ae80),
+        (b"ord/17077/64132973948", 0x9f27_8cb9_0990_471a),
+        (b"a key longer than one hundred and twelve bytes takes the long way through the hash, so one such key stands here as well", 0x7607_32a0_af96_e67d),
     ];
 }

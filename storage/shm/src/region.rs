@@ -111,19 +111,6 @@ impl Region {
         unsafe { core::slice::from_raw_parts(self.words.as_ptr(), self.word_count) }
     }
 
-    /// Asks the cache for the line that holds word `at`; nothing happens when `at` is out of bounds.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, at: usize) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        if let Some(word) = self.all().get(at) {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a prefetch of a mapped address is a hint without effect on memory.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(word).cast::<i8>()) };
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        let _ = at;
-    }
-
     /// Words `at..at + count` as plain bytes, `bytes` long.
     ///
     /// # Safety
@@ -156,8 +143,6 @@ impl Region {
     fn all(&self) -> &[AtomicU64] {
         &self.words
     }
-
-    pub(crate) fn prefetch(&self, _at: usize) {}
 }
 
 impl Region {
@@ -221,4 +206,17 @@ impl core::fmt::Debug for Region {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Region").field("word_count", &self.word_count()).finish()
     }
+}
+
+/// Asks the cache for the line that holds this word.
+#[inline(always)]
+pub(crate) fn prefetch(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch of an address that a reference vouches for is a hint without effect on memory.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(word).cast::<i8>()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+    let _ = word;
 }

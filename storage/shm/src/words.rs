@@ -32,33 +32,48 @@ pub(crate) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
 /// # Panics
 ///
 /// When `words` is too short: our own arithmetic is broken.
-#[inline]
+#[inline(always)]
 pub(crate) fn load_bytes(words: &[AtomicU64], out: &mut [u8]) {
+    let words = &words[..words_of(out.len())];
+    let (out_fours, out) = out.as_chunks_mut::<32>();
+    let (fours, words) = words.split_at(out_fours.len() * 4);
+    let fours = fours.as_chunks::<4>().0;
+    for (four, out) in fours.iter().zip(out_fours) {
+        let loaded =
+            [four[0].load(Relaxed), four[1].load(Relaxed), four[2].load(Relaxed), four[3].load(Relaxed)];
+        for (out, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(loaded) {
+            *out = word.to_le_bytes();
+        }
+    }
+    if !out.is_empty() {
+        load_rest(words, out);
+    }
+}
+
+/// Loads fewer than 32 bytes.
+#[inline(never)]
+fn load_rest(words: &[AtomicU64], out: &mut [u8]) {
     let (full, rest) = out.as_chunks_mut::<8>();
-    let (head, tail) = words.split_at(full.len());
-    for (word, chunk) in head.iter().zip(full) {
+    for (word, chunk) in words.iter().zip(full.iter_mut()) {
         *chunk = word.load(Relaxed).to_le_bytes();
     }
     if !rest.is_empty() {
-        let last = tail[0].load(Relaxed).to_le_bytes();
+        let last = words[full.len()].load(Relaxed).to_le_bytes();
         rest.copy_from_slice(&last[..rest.len()]);
     }
 }
 
 /// Whether the words hold exactly `bytes`, padding included.
-#[inline]
+#[inline(always)]
 pub(crate) fn equal_bytes(words: &[AtomicU64], bytes: &[u8]) -> bool {
+    let Some(words) = words.get(..words_of(bytes.len())) else { return false };
     let (full, rest) = bytes.as_chunks::<8>();
-    if words.len() < words_of(bytes.len()) {
-        return false;
-    }
-    let (head, tail) = words.split_at(full.len());
     let mut difference = 0;
-    for (word, chunk) in head.iter().zip(full) {
+    for (word, chunk) in words.iter().zip(full) {
         difference |= word.load(Relaxed) ^ u64::from_le_bytes(*chunk);
     }
     if !rest.is_empty() {
-        difference |= tail[0].load(Relaxed) ^ padded(rest);
+        difference |= words[full.len()].load(Relaxed) ^ padded(rest);
     }
     difference == 0
 }

@@ -1,15 +1,16 @@
 //! Hot table: one writer, any number of readers in other processes that may only read.
 //!
 //! ```text
-//! home = hash low 32 bits, scaled       slot, two cache lines               version cell     large-value area
-//!   slot slot slot slot ... (+31)       lock | cell  meta  stamp            committed one    buddy blocks of
-//!   └ bitmap: which of the 32 slots     key bytes, value bytes (88) ──────▶ while a newer    64-byte granules,
-//!     from here hold keys of this home  or granule of a large value         is tentative     immutable while linked
+//! home = hash low 32 bits, scaled to    slot, two cache lines               version cell     large-value area
+//! an even slot                          lock | cell  meta  stamp            committed one    buddy blocks of
+//!   slot slot slot slot ... (32)        key bytes, value bytes (88) ──────▶ while a newer    64-byte granules,
+//!     bitmap: which of them hold        or granule of a large value         is tentative     immutable while linked
+//!     keys of this home
 //! ```
 //!
-//! An entry never moves: it stands in the first free slot from its home on, and the home's bitmap says where. So a
-//! present key is found by the loads of its home and its own slot, usually the same, and a miss ends at the home.
-//! Removing an entry clears its bit and its slot; there are no tombstones.
+//! An entry never moves: it stands in the first free slot from its home on, and the home's bitmap says where. Five of
+//! six keys stand in the home's first two slots, which a read looks at side by side, without a branch between them;
+//! a miss ends at the home's bitmap. Removing an entry clears its bit and its slot; there are no tombstones.
 //!
 //! Invariant (reads): what a reader returns stood in one version of one slot whose sequence lock was even and
 //! unchanged around all loads, and the whole key was compared. A miss is returned only when the home's lock was

@@ -7,6 +7,7 @@ use super::{Found, ReadError, Stage, cells};
 use crate::lane::Pins;
 use crate::layout::hot::*;
 use crate::layout::{AT_PARKED, KEY_BYTES_MAX};
+use crate::region::prefetch;
 use crate::sync::{
     AtomicU64,
     Ordering::{Acquire, Relaxed},
@@ -14,6 +15,7 @@ use crate::sync::{
 };
 use crate::words::{load_bytes, words_of};
 use crate::{HashSeed, Heartbeat, Kind, OpenError, Region, Segment, hash_key};
+use core::hint::select_unpredictable;
 use rustix::fd::OwnedFd;
 
 /// A reading end of a hot table. Cheap to share between threads.
@@ -206,12 +208,47 @@ impl Reader {
         mut visit: impl FnMut(&Slot, u64, u64) -> Option<T>,
     ) -> Result<Option<T>, ReadError> {
         let home_at = self.geometry.slot_at(self.geometry.home(hash));
-        // The second line is on its way while the first is looked at.
-        self.region().prefetch(home_at + LINE_2);
+        let pair: &[AtomicU64; 2 * SLOT_WORDS] = self.region().array(home_at);
+        // Five of six keys stand in the home's first two slots. The second lines are on their way while both first
+        // lines are looked at; which slot it is, is a choice without a branch that could be mispredicted.
+        prefetch(&pair[LINE_2]);
+        prefetch(&pair[SLOT_WORDS + LINE_2]);
         if key.len() > KEY_BYTES_MAX {
             return Ok(None);
         }
         let wanted = slot::key_meta(hash, key);
+        // Acquire pairs with the Release in `slot::unlock`: what is loaded below is at least as new. A slot that holds
+        // exactly this key under an even, unchanged lock holds its entry, whatever its home links to.
+        let lock_0 = pair[SLOT_LOCK].load(Acquire);
+        let lock_1 = pair[SLOT_WORDS + SLOT_LOCK].load(Acquire);
+        let meta_0 = pair[SLOT_META].load(Relaxed);
+        let meta_1 = pair[SLOT_WORDS + SLOT_META].load(Relaxed);
+        let is_0 = meta_0 & OF_KEY == wanted;
+        let is_1 = meta_1 & OF_KEY == wanted;
+        if is_0 | is_1 {
+            let at = select_unpredictable(is_0, 0, SLOT_WORDS);
+            let lock = select_unpredictable(is_0, lock_0, lock_1);
+            let meta = select_unpredictable(is_0, meta_0, meta_1);
+            let slot: &Slot = pair[at..].first_chunk().expect("two slots");
+            let is_here =
+                !slot::is_locked(lock) && slot::holds_key(self.region(), &self.geometry, slot, meta, key);
+            if let Some(found) = is_here.then(|| visit(slot, lock, meta)).flatten() {
+                return Ok(Some(found));
+            }
+        }
+        self.search_around(hash, key, home_at, wanted, visit)
+    }
+
+    /// As [`Reader::search`], for a key that was not met at home, or when disturbed.
+    #[inline(never)]
+    fn search_around<T>(
+        &self,
+        hash: u64,
+        key: &[u8],
+        home_at: usize,
+        wanted: u64,
+        mut visit: impl FnMut(&Slot, u64, u64) -> Option<T>,
+    ) -> Result<Option<T>, ReadError> {
         let mut patience = Patience::new();
         loop {
             match self.search_once(key, hash, home_at, wanted, &mut visit) {
@@ -316,8 +353,7 @@ impl Reader {
 
     #[inline(always)]
     fn copy_newest(&self, slot: &Slot, lock: u64, meta: u64, out: &mut [u8]) -> Option<Answer> {
-        let value_bytes = slot::value_bytes(slot);
-        let stamp = slot::load_stamp(slot);
+        let (stamp, value_bytes) = (slot::load_stamp(slot), slot::value_bytes(slot));
         let is_deleted = meta & DELETED != 0;
         let fits = value_bytes <= out.len();
         if fits && !is_deleted {
