@@ -1,9 +1,11 @@
 //! The ordinary life of a node: attach, write, read, stop, start again.
 
-use io_oi_client::Expected;
-use io_oi_record::{Outcome, RefusalCode, Sequence, Stage};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{NodeProcess, get, put, soon};
+use io_oi_client::Expected;
+use io_oi_record::{Outcome, RefusalCode, Sequence, ShardId, Stage};
+
+use crate::support::{NodeProcess, attach, counter, eventually, get, put, small_config, soon};
 
 #[test]
 fn a_put_is_visible_at_once_and_committed_later_and_there_after_a_restart() {
@@ -69,6 +71,39 @@ fn several_shards_share_the_keys_and_survive_together() {
     let mut client = node.attach();
     for key in 0..300u32 {
         assert_eq!(get(&mut client, format!("k{key}").as_bytes()), Some(key.to_le_bytes().to_vec()));
+    }
+    node.stop();
+}
+
+#[test]
+fn run_ends_when_its_flag_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = small_config(dir.path(), "idle=park\ncores=[0]");
+    let socket = config.socket_path();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let node = scope.spawn(|| io_oi_node::run(config, &stop));
+        let mut client = attach(&socket);
+        assert!(put(&mut client, b"k", b"v").is_accepted());
+        stop.store(true, Ordering::Release);
+        node.join().unwrap().unwrap();
+    });
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_parked_shard_goes_on_beating_and_wakes_for_a_put() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeProcess::start(dir.path(), &["idle=park", "park_after_us=100"]);
+    let mut client = node.attach();
+    assert!(put(&mut client, b"k", b"0").is_accepted());
+    for count in 1..5u64 {
+        let parks = counter(&client, "parks");
+        eventually("the shard parks, and its board goes on", || {
+            counter(&client, "parks") > parks + 1 && client.is_parked(ShardId(0))
+        });
+        assert!(client.staleness().is_some_and(|age| age.as_secs() < 10), "a parked shard beats");
+        assert!(put(&mut client, b"k", &count.to_le_bytes()).is_accepted());
     }
     node.stop();
 }

@@ -12,5 +12,6 @@ mod clean_stop_drains;
 mod the_directory_is_not_usable;
 mod the_disk_is_full;
 mod the_log_is_damaged;
+mod the_power_is_cut;
 mod the_socket_gets_garbage;
 mod two_nodes_share_two_cores;
