@@ -4,8 +4,7 @@
 
 use std::io;
 
-use crate::format::SegmentNumber;
-use crate::limits::SECTOR_BYTES;
+use crate::format::{SegmentHeader, SegmentNumber};
 
 /// What was asked of a disk when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,22 +80,12 @@ pub struct SegmentFile {
     pub bytes: u64,
 }
 
-/// A segment to be prepared: allocated, zero-filled, headed, flushed and only then visible under its number.
-#[derive(Clone, Debug)]
-pub struct Preparation {
-    /// Its number.
-    pub number: SegmentNumber,
-    /// Bytes of the whole file.
-    pub bytes: u64,
-    /// The first sector.
-    pub header: Box<[u8; SECTOR_BYTES]>,
-}
-
 /// What holds the segments of one log. Implemented by [`Device`](crate::Device) and
 /// [`SimDisk`](crate::sim_disk::SimDisk).
 ///
 /// A disk owns [`BUFFERS`](crate::BUFFERS) aligned buffers; all writes and reads of the log go through them. At most
-/// one durable write is in flight. All offsets and lengths are multiples of [`SECTOR_BYTES`].
+/// one durable write is in flight. All offsets and lengths are multiples of
+/// [`SECTOR_BYTES`](crate::SECTOR_BYTES).
 pub trait Disk {
     /// The segments that exist, ascending; leftovers of unfinished preparations are removed.
     fn segments(&mut self) -> Result<Vec<SegmentFile>, DiskError>;
@@ -129,8 +118,9 @@ pub trait Disk {
     /// Makes this segment the one that [`Disk::submit`] writes to.
     fn activate(&mut self, segment: SegmentNumber) -> Result<(), DiskError>;
 
-    /// Asks for a segment to be prepared; it is retried until it succeeds. Never blocks.
-    fn prepare(&mut self, preparation: Preparation);
+    /// Asks for a segment to be prepared: allocated, zero-filled, headed, flushed and only then visible under its number.
+    /// Retried until it succeeds. Never blocks, allocates nothing.
+    fn prepare(&mut self, header: SegmentHeader);
 
     /// Says whether the oldest preparation asked for is done, or why the last attempt failed. Never blocks.
     fn poll_prepared(&mut self) -> Option<Result<SegmentNumber, DiskError>>;

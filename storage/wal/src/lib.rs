@@ -25,7 +25,7 @@ mod wal;
 
 pub use config::{Config, Strategy, StrategyWish, UnknownStrategy};
 pub use device::Device;
-pub use disk::{Disk, DiskError, Operation, Preparation, SegmentFile};
+pub use disk::{Disk, DiskError, Operation, SegmentFile};
 pub use errors::{AppendError, FlushFailed, OpenError};
 pub use format::{
     BATCH_MAGIC, BatchHeader, Chain, FORMAT_VERSION, Frame, FrameKind, FrameSeal, LogId, LogIndex, Position,

@@ -9,8 +9,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::config::Strategy;
-use crate::disk::{Disk, DiskError, Operation, Preparation, SegmentFile};
-use crate::format::SegmentNumber;
+use crate::disk::{Disk, DiskError, Operation, SegmentFile};
+use crate::format::{SegmentHeader, SegmentNumber};
 use crate::limits::{BUFFERS, SECTOR_BYTES, TEAR_BYTES};
 
 /// How a simulated disk behaves.
@@ -141,7 +141,7 @@ struct World {
     operations: u64,
     active: SegmentNumber,
     in_flight: Option<u64>,
-    preparing: VecDeque<(u64, Preparation)>,
+    preparing: VecDeque<(u64, SegmentHeader)>,
     buffer_in_flight: Option<usize>,
 }
 
@@ -300,20 +300,20 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn prepare(&mut self, preparation: Preparation) {
+    fn prepare(&mut self, header: SegmentHeader) {
         let mut world = self.world();
         let polls = world.some_polls();
-        world.preparing.push_back((polls, preparation));
+        world.preparing.push_back((polls, header));
     }
 
     fn poll_prepared(&mut self) -> Option<Result<SegmentNumber, DiskError>> {
         let mut world = self.world();
-        let (polls, preparation) = world.preparing.front_mut()?;
+        let (polls, header) = world.preparing.front_mut()?;
         if *polls > 0 {
             *polls -= 1;
             return None;
         }
-        let (segment, bytes, header) = (preparation.number, preparation.bytes, preparation.header.clone());
+        let (segment, bytes, header) = (header.number, header.bytes, header.encode());
         if let Err(error) = world.attempt(Operation::Prepare, segment) {
             return Some(Err(error));
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::device::Device;
-use crate::disk::{Disk, DiskError, Operation, Preparation};
+use crate::disk::{Disk, DiskError, Operation};
 use crate::errors::{AppendError, FlushFailed, OpenError};
 use crate::format::{
     BatchHeader, Chain, Frame, FrameSeal, KIND_CLOSED, KIND_OPENED, LogId, LogIndex, Position, SegmentHeader,
@@ -43,6 +43,8 @@ pub struct Wal<D: Disk = Device> {
     prepared: VecDeque<Segment>,
     preparing: VecDeque<Segment>,
     failed: Option<FlushFailed>,
+    /// The last attempt to prepare a segment failed; told once, not each time.
+    preparing_fails: bool,
     stats: Stats,
 }
 
@@ -134,6 +136,7 @@ impl<D: Disk> Wal<D> {
             prepared: found.prepared.into(),
             preparing: VecDeque::with_capacity(config.segments_ahead),
             failed: None,
+            preparing_fails: false,
             stats,
             disk,
             config,
@@ -362,7 +365,7 @@ impl<D: Disk> Wal<D> {
                 bytes: self.config.segment_bytes,
             };
             self.preparing.push_back(next);
-            self.disk.prepare(preparation(&self.config, self.log, next));
+            self.disk.prepare(segment_header(&self.config, self.log, next));
         }
     }
 
@@ -373,10 +376,15 @@ impl<D: Disk> Wal<D> {
                 let segment = self.preparing.pop_front().expect("this segment was asked for");
                 assert_eq!(segment.number, number, "segments are prepared in the order asked for");
                 self.prepared.push_back(segment);
+                if std::mem::take(&mut self.preparing_fails) {
+                    tracing::info!(shard = self.config.shard, segment = %number, "log segments can be prepared again");
+                }
             }
             Some(Err(error)) => {
                 self.stats.prepare_failures += 1;
-                tracing::warn!(shard = self.config.shard, %error, "no log segment ahead; trying again");
+                if !std::mem::replace(&mut self.preparing_fails, true) {
+                    tracing::warn!(shard = self.config.shard, %error, "no log segment ahead; trying again until it works");
+                }
             }
         }
     }
@@ -430,7 +438,7 @@ impl Stats {
 fn create_first_segment<D: Disk>(disk: &mut D, config: &Config) -> Result<(), OpenError> {
     let first = Segment { number: SegmentNumber(0), first: Position(0), bytes: config.segment_bytes };
     let log = LogId(disk.nonce());
-    disk.prepare(preparation(config, log, first));
+    disk.prepare(segment_header(config, log, first));
     wait_until_prepared(disk, config.segment_bytes)
 }
 
@@ -447,8 +455,8 @@ fn wait_until_prepared<D: Disk>(disk: &mut D, segment_bytes: u64) -> Result<(), 
     }
 }
 
-fn preparation(config: &Config, log: LogId, segment: Segment) -> Preparation {
-    let header = SegmentHeader {
+fn segment_header(config: &Config, log: LogId, segment: Segment) -> SegmentHeader {
+    SegmentHeader {
         cluster: config.cluster,
         shard: config.shard,
         log,
@@ -456,8 +464,7 @@ fn preparation(config: &Config, log: LogId, segment: Segment) -> Preparation {
         first: segment.first,
         bytes: segment.bytes,
         frame_bytes_max: config.frame_bytes_max as u32,
-    };
-    Preparation { number: segment.number, bytes: segment.bytes, header: header.encode() }
+    }
 }
 
 fn in_use_or_disk(error: DiskError) -> OpenError {

@@ -1,9 +1,9 @@
 //! The real device, in a temporary directory, with every strategy.
 
-mod common;
+mod support;
 
-use common::{frame_of, real_config, recover_all, skip_without_device};
 use io_oi_wal::{AppendError, FRAME_BYTES_MAX, Frame, FrameKind, LogIndex, OpenError, StrategyWish, Wal};
+use support::{frame_of, real_config, recover_all, skip_without_device};
 
 const STRATEGIES: [StrategyWish; 4] =
     [StrategyWish::Auto, StrategyWish::Linked, StrategyWish::Fua, StrategyWish::Thread];

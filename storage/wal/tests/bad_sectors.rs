@@ -1,10 +1,10 @@
 //! One sector of a log of 64 is bad, each in turn, in five ways. Nothing wrong is ever served.
 
-mod common;
+mod support;
 
-use common::sim::{Life, numbered_frame, one_segment_config};
 use io_oi_wal::sim_disk::{Image, Options, Random, SimDisk};
 use io_oi_wal::{OpenError, SegmentNumber};
+use support::sim::{Life, numbered_frame, one_segment_config};
 
 const SECTOR: usize = 4096;
 const SEGMENT: SegmentNumber = SegmentNumber(0);

@@ -1,9 +1,9 @@
 //! Power is cut after every single event of a log's life, with every kind of loss of what was not flushed.
 
-mod common;
+mod support;
 
-use common::sim::{Life, recover_and_check, recover_twice_and_check, small_config};
 use io_oi_wal::sim_disk::{Event, Fragment, Image, Options, Random, SimDisk};
+use support::sim::{Life, recover_and_check, recover_twice_and_check, small_config};
 
 /// Unflushed pieces up to this number are lost in every combination; more of them in sampled ones.
 const EXHAUSTIVE_FRAGMENTS_MAX: usize = 5;

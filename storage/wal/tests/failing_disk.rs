@@ -1,10 +1,10 @@
 //! The n-th operation of the disk fails, for every n. Nothing is acknowledged after it, nothing before it is lost.
 
-mod common;
+mod support;
 
-use common::sim::{Life, recover_twice_and_check, small_config};
 use io_oi_wal::sim_disk::{Event, Image, Options, Random, SimDisk};
 use io_oi_wal::{AppendError, Frame, FrameKind, Operation};
+use support::sim::{Life, recover_twice_and_check, small_config};
 
 const FRAMES: usize = 100;
 

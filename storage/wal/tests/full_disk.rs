@@ -1,14 +1,14 @@
 //! A disk without space: appends are refused, nothing is lost, and it goes on by itself when space returns.
 
-mod common;
+mod support;
 
 use std::time::{Duration, Instant};
 
-use common::mount::{ballast, mount_or_skip};
-use common::sim::{Life, small_config};
-use common::{frame_of, real_config, recover_all};
 use io_oi_wal::sim_disk::{Options, SimDisk};
 use io_oi_wal::{AppendError, Config, Disk, Frame, FrameKind, OpenError, StrategyWish, Wal};
+use support::mount::{ballast, mount_or_skip};
+use support::sim::{Life, small_config};
+use support::{frame_of, real_config, recover_all};
 
 #[test]
 fn a_full_simulated_disk_refuses_and_goes_on_when_space_returns() {

@@ -2,12 +2,12 @@
 //!
 //! `golden/version-1.log` is a segment without its trailing zeros. `IO_OI_BLESS=1` writes it anew, for a new version only.
 
-mod common;
+mod support;
 
-use common::CLUSTER;
-use common::sim::{Life, numbered_frame, small_config};
 use io_oi_wal::sim_disk::{Image, Options, SimDisk};
 use io_oi_wal::{FORMAT_VERSION, SegmentNumber};
+use support::CLUSTER;
+use support::sim::{Life, numbered_frame, small_config};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/version-1.log");
 const SEGMENT: SegmentNumber = SegmentNumber(0);

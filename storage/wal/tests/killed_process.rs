@@ -1,11 +1,11 @@
 //! kill -9 at a random moment, again and again on one log: nothing that was acknowledged is lost.
 
-mod common;
+mod support;
 
-use common::child::{self, Appender};
-use common::{frame_of, real_config, recover_all, skip_without_device};
 use io_oi_wal::StrategyWish;
 use io_oi_wal::sim_disk::Random;
+use support::child::{self, Appender};
+use support::{frame_of, real_config, recover_all, skip_without_device};
 
 const ROUNDS: u64 = 20;
 
@@ -52,7 +52,6 @@ fn check(log: &std::path::Path, acknowledged: u64, round: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "the child process of the test above"]
 fn child_appends_for_ever() {
     child::run();
 }

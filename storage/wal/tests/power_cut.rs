@@ -3,15 +3,15 @@
 //! The shutdown call drops what the file system has not flushed: sizes, extents and names as much as data. Lost and torn
 //! data on the device itself is the simulated disk's part.
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::child::{self, Appender};
-use common::mount::{Mount, mount_or_skip};
-use common::{frame_of, real_config, recover_all};
 use io_oi_wal::StrategyWish;
 use io_oi_wal::sim_disk::Random;
+use support::child::{self, Appender};
+use support::mount::{Mount, mount_or_skip};
+use support::{frame_of, real_config, recover_all};
 
 const ROUNDS: u64 = 5;
 const ROUNDS_NIGHTLY: u64 = 200;
@@ -72,7 +72,6 @@ fn check(directory: &std::path::Path, acknowledged: u64, kind: &str, round: u64)
 }
 
 #[test]
-#[ignore = "the child process of the tests above"]
 fn child_appends_for_ever() {
     child::run();
 }

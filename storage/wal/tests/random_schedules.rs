@@ -1,11 +1,11 @@
 //! Appends, submits, polls, crashes and closes in any order, on disks of any speed: the log is a list that only grows.
 
-mod common;
+mod support;
 
-use common::sim::{Life, numbered_frame, small_config};
 use io_oi_wal::AppendError;
 use io_oi_wal::sim_disk::{Image, Options, Random, SimDisk};
 use proptest::prelude::*;
+use support::sim::{Life, numbered_frame, small_config};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -20,7 +20,7 @@ enum Act {
 
 fn any_act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        8 => (0usize..common::sim::FRAME_BYTES_MAX).prop_map(|bytes| Act::Append { bytes }),
+        8 => (0usize..support::sim::FRAME_BYTES_MAX).prop_map(|bytes| Act::Append { bytes }),
         4 => Just(Act::Submit),
         6 => Just(Act::Poll),
         1 => Just(Act::FlushBlocking),

@@ -1,10 +1,10 @@
 //! The log breaks off at every byte of its last three frames.
 
-mod common;
+mod support;
 
-use common::sim::{Life, recover_and_check, recover_twice_and_check, small_config};
 use io_oi_wal::sim_disk::{Image, Options, Random, SimDisk};
 use io_oi_wal::{Config, SegmentNumber, frame_bytes};
+use support::sim::{Life, recover_and_check, recover_twice_and_check, small_config};
 
 #[derive(Clone, Copy, Debug)]
 enum Batches {

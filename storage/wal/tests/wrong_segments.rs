@@ -1,10 +1,10 @@
 //! Files that are missing, foreign, mixed, cut short or of another version: each is refused by name, nothing is changed.
 
-mod common;
+mod support;
 
-use common::sim::{Life, small_config};
 use io_oi_wal::sim_disk::{Image, Options, SimDisk};
 use io_oi_wal::{Config, OpenError, SegmentHeader, SegmentHeaderError, SegmentNumber};
+use support::sim::{Life, small_config};
 
 #[test]
 fn another_format_version_is_refused_by_its_number() {

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -62,36 +62,39 @@ impl Directory {
 
     /// Opens a segment for reading.
     pub(crate) fn open_to_read(&self, number: SegmentNumber) -> io::Result<File> {
-        self.open_file(&name_of(number), OFlags::RDONLY)
+        self.open_file(name_of(number).as_str(), OFlags::RDONLY)
     }
 
     /// Opens a segment for writing and locks it: the lock is held by the open file itself, so it outlives a killed
     /// process for just as long as the kernel still works on that process's last write.
     pub(crate) fn open_to_write(&self, number: SegmentNumber) -> io::Result<File> {
-        let file = self.open_file(&name_of(number), OFlags::RDWR)?;
+        let file = self.open_file(name_of(number).as_str(), OFlags::RDWR)?;
         lock(&file, Duration::ZERO)?;
         Ok(file)
     }
 
     /// Makes an unfinished segment's file, empty.
     pub(crate) fn create_unfinished(&self, number: SegmentNumber) -> io::Result<File> {
-        self.open_file(&unfinished_name_of(number), OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)
+        self.open_file(unfinished_name_of(number).as_str(), OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)
     }
 
     /// Gives a finished segment its name, durably.
     pub(crate) fn finish(&self, number: SegmentNumber) -> io::Result<()> {
-        std::fs::rename(self.path.join(unfinished_name_of(number)), self.path.join(name_of(number)))?;
+        std::fs::rename(
+            self.path.join(unfinished_name_of(number).as_str()),
+            self.path.join(name_of(number).as_str()),
+        )?;
         self.sync()
     }
 
     /// Removes an unfinished segment.
     pub(crate) fn abandon(&self, number: SegmentNumber) -> io::Result<()> {
-        std::fs::remove_file(self.path.join(unfinished_name_of(number)))
+        std::fs::remove_file(self.path.join(unfinished_name_of(number).as_str()))
     }
 
     /// Removes a segment, durably.
     pub(crate) fn remove(&self, number: SegmentNumber) -> io::Result<()> {
-        std::fs::remove_file(self.path.join(name_of(number)))?;
+        std::fs::remove_file(self.path.join(name_of(number).as_str()))?;
         self.sync()
     }
 
@@ -176,12 +179,35 @@ fn lock(file: &File, wait: Duration) -> io::Result<()> {
     }
 }
 
-fn name_of(number: SegmentNumber) -> String {
-    format!("wal-{:08}.log", number.0)
+/// A file's name, made without allocating: a segment is changed on the shard's own time.
+struct Name {
+    text: [u8; Name::BYTES_MAX],
+    bytes: usize,
 }
 
-fn unfinished_name_of(number: SegmentNumber) -> String {
-    format!("wal-{:08}.tmp", number.0)
+impl Name {
+    /// "wal-", ten digits, ".log".
+    const BYTES_MAX: usize = 18;
+
+    fn new(number: SegmentNumber, ending: &str) -> Self {
+        let mut text = [0; Self::BYTES_MAX];
+        let mut rest = &mut text[..];
+        write!(rest, "wal-{:08}.{ending}", number.0).expect("the longest number fits");
+        let bytes = Self::BYTES_MAX - rest.len();
+        Self { text, bytes }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.bytes]).expect("only ASCII was written")
+    }
+}
+
+fn name_of(number: SegmentNumber) -> Name {
+    Name::new(number, "log")
+}
+
+fn unfinished_name_of(number: SegmentNumber) -> Name {
+    Name::new(number, "tmp")
 }
 
 fn is_unfinished(name: &str) -> bool {
@@ -200,9 +226,9 @@ mod tests {
     #[test]
     fn a_segments_name_is_read_back_as_its_number() {
         for number in [0, 7, 99_999_999, u32::MAX].map(SegmentNumber) {
-            assert_eq!(number_of(OsStr::new(&name_of(number))), Some(number));
-            assert_eq!(number_of(OsStr::new(&unfinished_name_of(number))), None);
-            assert!(is_unfinished(&unfinished_name_of(number)));
+            assert_eq!(number_of(OsStr::new(name_of(number).as_str())), Some(number));
+            assert_eq!(number_of(OsStr::new(unfinished_name_of(number).as_str())), None);
+            assert!(is_unfinished(unfinished_name_of(number).as_str()));
         }
         assert_eq!(number_of(OsStr::new("wal-x.log")), None);
     }

@@ -1,10 +1,10 @@
 //! Durable writes by a thread of its own: pwrite, then fdatasync.
 //!
-//! Invariant: a buffer is in one place at a time: here, or with the thread that writes it. It travels by value.
+//! Invariant: a buffer and the file are in one place at a time: here, or with the thread that writes. They travel by
+//! value, so handing over allocates nothing.
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -16,7 +16,7 @@ use crate::limits::BUFFERS;
 /// The shard's side of the flush thread.
 pub(crate) struct ThreadWriter {
     buffers: Vec<Option<AlignedBuffer>>,
-    file: Option<Arc<File>>,
+    file: Option<File>,
     in_flight: bool,
     requests: Option<SyncSender<Request>>,
     answers: Receiver<Answer>,
@@ -26,7 +26,7 @@ pub(crate) struct ThreadWriter {
 struct Request {
     index: usize,
     buffer: AlignedBuffer,
-    file: Arc<File>,
+    file: File,
     offset: u64,
     bytes: usize,
 }
@@ -34,6 +34,7 @@ struct Request {
 struct Answer {
     index: usize,
     buffer: AlignedBuffer,
+    file: File,
     outcome: Result<(), Failure>,
 }
 
@@ -66,13 +67,13 @@ impl ThreadWriter {
 
     pub(crate) fn activate(&mut self, file: File) {
         assert!(!self.in_flight, "a segment is changed only between batches");
-        self.file = Some(Arc::new(file));
+        self.file = Some(file);
     }
 
     pub(crate) fn submit(&mut self, index: usize, offset: u64, bytes: usize) -> Result<(), Failure> {
         assert!(!self.in_flight, "one durable write at a time");
         let buffer = self.buffers[index].take().expect("the flush thread has this buffer");
-        let file = Arc::clone(self.file.as_ref().expect("a segment is active"));
+        let file = self.file.take().expect("a segment is active");
         let requests = self.requests.as_ref().expect("open until dropped");
         self.in_flight = true;
         requests.send(Request { index, buffer, file, offset, bytes }).map_err(|_| thread_is_gone())
@@ -86,6 +87,7 @@ impl ThreadWriter {
             Ok(answer) => {
                 self.in_flight = false;
                 self.buffers[answer.index] = Some(answer.buffer);
+                self.file = Some(answer.file);
                 answer.outcome.map(|()| true)
             }
             Err(TryRecvError::Empty) => {
@@ -110,7 +112,7 @@ impl Drop for ThreadWriter {
 
 fn perform(request: Request) -> Answer {
     let outcome = write_and_flush(&request.file, &request.buffer.bytes()[..request.bytes], request.offset);
-    Answer { index: request.index, buffer: request.buffer, outcome }
+    Answer { index: request.index, buffer: request.buffer, file: request.file, outcome }
 }
 
 /// Writes the bytes and makes them durable, blocking.

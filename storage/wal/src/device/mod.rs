@@ -18,8 +18,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{Config, Strategy};
-use crate::disk::{Disk, DiskError, Operation, Preparation, SegmentFile};
-use crate::format::SegmentNumber;
+use crate::disk::{Disk, DiskError, Operation, SegmentFile};
+use crate::format::{SegmentHeader, SegmentNumber};
 use crate::limits::SECTOR_BYTES;
 
 use buffer::AlignedBuffer;
@@ -151,8 +151,8 @@ impl Disk for Device {
         Ok(())
     }
 
-    fn prepare(&mut self, preparation: Preparation) {
-        self.preparer.prepare(preparation);
+    fn prepare(&mut self, header: SegmentHeader) {
+        self.preparer.prepare(header);
     }
 
     fn poll_prepared(&mut self) -> Option<Result<SegmentNumber, DiskError>> {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use rustix::io::Errno;
 
 use super::buffer::AlignedBuffer;
 use super::directory::Directory;
-use crate::disk::{DiskError, Operation, Preparation};
-use crate::format::SegmentNumber;
-use crate::limits::SECTOR_BYTES;
+use crate::disk::{DiskError, Operation};
+use crate::format::{SegmentHeader, SegmentNumber};
+use crate::limits::{SECTOR_BYTES, SEGMENTS_AHEAD_MAX};
 
 /// Bytes zeroed by one write: enough for bandwidth, short enough to let a batch in between.
-const CHUNK_BYTES: usize = 512 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// The shard's side of the helper.
 pub(crate) struct Preparer {
-    requests: Option<Sender<Preparation>>,
+    requests: Option<SyncSender<SegmentHeader>>,
     answers: Receiver<Result<SegmentNumber, DiskError>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -34,7 +34,8 @@ pub(crate) struct Preparer {
 impl Preparer {
     /// Starts the thread.
     pub(crate) fn start(directory: Directory, retry: Duration) -> io::Result<Self> {
-        let (requests, inbox) = channel::<Preparation>();
+        // Room for all that may be asked for: asking neither waits nor allocates.
+        let (requests, inbox) = sync_channel(SEGMENTS_AHEAD_MAX + 1);
         let (outbox, answers) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         let helper = Helper { directory, stop: Arc::clone(&stop), outbox, retry };
@@ -43,9 +44,9 @@ impl Preparer {
         Ok(Self { requests: Some(requests), answers, stop, thread: Some(thread) })
     }
 
-    pub(crate) fn prepare(&self, preparation: Preparation) {
+    pub(crate) fn prepare(&self, header: SegmentHeader) {
         // A helper that has ended is told by `poll`.
-        let _ = self.requests.as_ref().expect("open until dropped").send(preparation);
+        let _ = self.requests.as_ref().expect("open until dropped").send(header);
     }
 
     pub(crate) fn poll(&self) -> Option<Result<SegmentNumber, DiskError>> {
@@ -82,28 +83,28 @@ struct Helper {
 }
 
 impl Helper {
-    fn run(&self, inbox: &Receiver<Preparation>) {
-        for preparation in inbox {
-            while let Err(source) = self.attempt(&preparation) {
+    fn run(&self, inbox: &Receiver<SegmentHeader>) {
+        for header in inbox {
+            while let Err(source) = self.attempt(&header) {
                 if self.is_stopping() {
                     return;
                 }
-                let error = DiskError::new(Operation::Prepare, preparation.number, source);
+                let error = DiskError::new(Operation::Prepare, header.number, source);
                 if self.outbox.send(Err(error)).is_err() {
                     return;
                 }
                 std::thread::park_timeout(self.retry);
             }
-            if self.outbox.send(Ok(preparation.number)).is_err() {
+            if self.outbox.send(Ok(header.number)).is_err() {
                 return;
             }
         }
     }
 
-    fn attempt(&self, preparation: &Preparation) -> io::Result<()> {
-        let number = preparation.number;
+    fn attempt(&self, header: &SegmentHeader) -> io::Result<()> {
+        let number = header.number;
         let file = self.directory.create_unfinished(number)?;
-        let made = self.fill(&file, preparation).and_then(|()| self.directory.finish(number));
+        let made = self.fill(&file, header).and_then(|()| self.directory.finish(number));
         if made.is_err() {
             // Gives its space back; a leftover is also removed at the next start.
             let _ = self.directory.abandon(number);
@@ -111,16 +112,16 @@ impl Helper {
         made
     }
 
-    fn fill(&self, file: &File, preparation: &Preparation) -> io::Result<()> {
-        allocate(file, preparation.bytes)?;
+    fn fill(&self, file: &File, header: &SegmentHeader) -> io::Result<()> {
+        allocate(file, header.bytes)?;
         let mut chunk = AlignedBuffer::new(CHUNK_BYTES);
-        chunk.bytes_mut()[..SECTOR_BYTES].copy_from_slice(&preparation.header[..]);
+        chunk.bytes_mut()[..SECTOR_BYTES].copy_from_slice(&header.encode()[..]);
         let mut offset = 0;
-        while offset < preparation.bytes {
+        while offset < header.bytes {
             if self.is_stopping() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            let bytes = (preparation.bytes - offset).min(CHUNK_BYTES as u64) as usize;
+            let bytes = (header.bytes - offset).min(CHUNK_BYTES as u64) as usize;
             write_all(file, &chunk.bytes()[..bytes], offset)?;
             chunk.bytes_mut()[..SECTOR_BYTES].fill(0);
             offset += bytes as u64;
