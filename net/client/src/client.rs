@@ -31,6 +31,7 @@ pub struct Client {
     pub(crate) link: Link,
     pub(crate) welcome: Welcome,
     pub(crate) seed: HashSeed,
+    writes_everywhere: bool,
     pub(crate) doors: Vec<Door>,
     pub(crate) channels: Vec<Channel>,
     /// How often this client attached: subscriptions notice a change.
@@ -68,6 +69,7 @@ impl Client {
         let Attached { socket, welcome, doors } = attach_patiently(&path, &options)?;
         let mut client = Self {
             seed: HashSeed::new(welcome.hash_seed),
+            writes_everywhere: is_unbounded(&welcome.prefixes),
             channels: doors.iter().map(|_| Channel::new(options.window_bytes)).collect(),
             path,
             options,
@@ -114,9 +116,14 @@ impl Client {
         self.welcome.incarnation
     }
 
-    /// Key prefixes that this client may write under; all keys when empty.
+    /// Key prefixes that this client may write under; none at all, or an empty one, stands for every key.
     pub fn prefixes(&self) -> &[Vec<u8>] {
         &self.welcome.prefixes
+    }
+
+    /// Whether no prefix bounds what this client may write.
+    pub fn may_write_every_key(&self) -> bool {
+        self.writes_everywhere
     }
 
     /// The shard that owns a key.
@@ -176,7 +183,7 @@ impl Client {
         if !matches!(self.link, Link::Attached { .. }) {
             return Err(self.why_not_attached());
         }
-        if !self.welcome.prefixes.is_empty() && !self.is_allowed(draft.key) {
+        if !self.writes_everywhere && !self.is_allowed(draft.key) {
             return Err(PutError::PrefixNotAllowed);
         }
         let shard = self.shard_of(draft.key);
@@ -350,6 +357,7 @@ impl Client {
             return self.lose(AttachError::Changed { what }.to_string());
         }
         self.welcome = attached.welcome;
+        self.writes_everywhere = is_unbounded(&self.welcome.prefixes);
         self.doors = attached.doors; // Views hold their own share of the old mappings.
         self.link = Link::Attached { socket: attached.socket, looked: now, beat_ns: 0 };
         self.generation += 1;
@@ -419,6 +427,10 @@ fn is_final(error: &AttachError) -> bool {
         AttachError::Refused { code, .. } => !code.is_temporary(),
         _ => true,
     }
+}
+
+fn is_unbounded(prefixes: &[Vec<u8>]) -> bool {
+    prefixes.is_empty() || prefixes.iter().any(Vec::is_empty)
 }
 
 fn what_changed(old: &Welcome, new: &Welcome) -> Option<&'static str> {

@@ -58,7 +58,10 @@ fn node_text(client: &Client) -> String {
         row("node", client.node().to_string()),
         row("shards", client.shards().to_string()),
         row("sign of life", silent),
-        row("may write", if prefixes.is_empty() { "every key".to_owned() } else { prefixes.join(" ") }),
+        row(
+            "may write",
+            if client.may_write_every_key() { "every key".to_owned() } else { prefixes.join(" ") },
+        ),
     ])
 }
 
