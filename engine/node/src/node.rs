@@ -427,4 +427,4 @@ fn has_guests(config: &Config, own_uid: u32) -> bool {
     config.clients.iter().any(|rule| rule.uid != own_uid && rule.uid != 0)
 }
 
-const STOP_LOOK: Duration = Duration::from_millis(20);
+const STOP_LOOK: Duration = Duration::from_millis(50);

@@ -122,6 +122,9 @@ impl Lanes {
         self.used.retain(|other| *other != slot);
         self.by_session.retain(|(_, other)| *other != slot);
         self.answered_last = None;
+        if self.first >= self.used.len() {
+            self.first = 0;
+        }
         if matches!(lane.state, LaneState::Draining { .. } | LaneState::Leaving) {
             self.leaving -= 1;
         }

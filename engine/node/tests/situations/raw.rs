@@ -38,7 +38,7 @@ pub(crate) struct Inside {
 
 impl RawClient {
     pub(crate) fn connect(path: &Path) -> Self {
-        let fd = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+        let fd = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         set_socket_timeout(&fd, Timeout::Recv, Some(Duration::from_secs(60))).unwrap();
         connect(&fd, &SocketAddrUnix::new(path).unwrap()).unwrap();
         Self { fd }
