@@ -211,8 +211,9 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    /// Payload bytes that are sure to find room without new disk space, however they are divided into frames of a
-    /// whole sector or more. The padding of smaller batches comes off as they are submitted.
+    /// Bytes of batches that are sure to find room without new disk space, whatever their sizes. A batch takes its
+    /// frames, [`frame_bytes`] each, and [`BATCH_HEADER_BYTES`], rounded up to a sector; it never spans two segments, and
+    /// what it leaves of one is counted as lost here. 0 once the log has failed.
     pub fn room_bytes(&self) -> usize {
         if self.failed.is_some() {
             return 0;

@@ -4,10 +4,13 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use io_oi_wal::sim_disk::{Options, SimDisk};
-use io_oi_wal::{AppendError, Config, Disk, Frame, FrameKind, OpenError, StrategyWish, Wal};
+use io_oi_wal::sim_disk::{Options, Random, SimDisk};
+use io_oi_wal::{
+    AppendError, BATCH_HEADER_BYTES, Config, Disk, Frame, FrameKind, OpenError, StrategyWish, Wal,
+    frame_bytes,
+};
 use support::mount::{ballast, mount_or_skip};
-use support::sim::{Life, small_config};
+use support::sim::{FRAME_BYTES_MAX, Life, small_config};
 use support::{frame_of, real_config, recover_all};
 
 #[test]
@@ -40,6 +43,48 @@ fn a_full_simulated_disk_refuses_and_goes_on_when_space_returns() {
     life.live(5, 50).unwrap();
     assert_eq!(life.acknowledged_now(), full + 50);
     assert!(life.disk.free_bytes().unwrap() > 0);
+}
+
+#[test]
+fn the_room_that_was_promised_is_there_for_batches_of_any_size() {
+    let config = Config { segments_ahead: 3, ..small_config() };
+    let mut spent = 0;
+    for seed in 0..300 {
+        let mut random = Random(seed);
+        let options =
+            Options { space_bytes: 4 * config.segment_bytes, ..Options::new(seed, config.buffer_bytes) };
+        let mut life = Life::open(SimDisk::new(options), &config).unwrap();
+        while life.wal.stats().prepare_failures == 0 && random.next() % 100 > 0 {
+            append_batch(&mut life, &mut random).unwrap();
+            life.wal.flush_blocking().unwrap();
+        }
+        (0..10).for_each(|_| life.poll().unwrap());
+        // Some frames wait already; the promise is for what comes on top.
+        if random.next().is_multiple_of(2) && append_batch(&mut life, &mut random).is_err() {
+            continue;
+        }
+        let mut room = life.wal.room_bytes();
+        life.wal.flush_blocking().unwrap();
+        while room >= 4096 {
+            let cost = |bytes| (BATCH_HEADER_BYTES + frame_bytes(bytes)).next_multiple_of(4096);
+            let bytes = random.next() as usize % FRAME_BYTES_MAX;
+            // The last of the promise is used up sector by sector.
+            let bytes = if cost(bytes) <= room { bytes } else { 100 };
+            let taken = life.append(vec![3; bytes]);
+            assert!(taken.is_ok(), "seed {seed}: {room} bytes were promised, a frame of {bytes} was refused");
+            life.wal.flush_blocking().unwrap();
+            room -= cost(bytes);
+            spent += 1;
+        }
+    }
+    assert!(spent > 1000, "promises were put to the test: {spent}");
+}
+
+fn append_batch(life: &mut Life, random: &mut Random) -> Result<(), AppendError> {
+    for _ in 0..1 + random.next() % 2 {
+        life.append(vec![4; random.next() as usize % FRAME_BYTES_MAX])?;
+    }
+    Ok(())
 }
 
 #[test]

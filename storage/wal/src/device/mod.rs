@@ -29,7 +29,12 @@ use preparer::{Preparer, write_all};
 use ring::RingWriter;
 use transfer::Failure;
 
-/// Segments as files of one directory. Stays on the thread that opened it.
+/// Segments as files of one directory. Stays on the thread that opened it, as its ring must:
+///
+/// ```compile_fail
+/// fn sent<T: Send>() {}
+/// sent::<io_oi_wal::Device>();
+/// ```
 pub struct Device {
     directory: Directory,
     writer: Writer,

@@ -248,3 +248,85 @@ fn is_transient(error: &io::Error) -> bool {
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SECTOR_BYTES;
+
+    /// A ring on a new file of eight sectors, or none where io_uring is not to be had.
+    fn ring_on(path: &std::path::Path, writable: bool, fua: bool) -> Option<RingWriter> {
+        std::fs::write(path, vec![0; 8 * SECTOR_BYTES]).unwrap();
+        let file = File::options().read(true).write(writable).open(path).unwrap();
+        let mut ring = match RingWriter::new(2 * SECTOR_BYTES, fua) {
+            Ok(ring) => ring,
+            Err(error) => {
+                println!("skipped: no io_uring here: {error}");
+                return None;
+            }
+        };
+        ring.activate(file).unwrap();
+        Some(ring)
+    }
+
+    fn wait(ring: &mut RingWriter) -> Result<(), Failure> {
+        while !ring.poll()? {}
+        Ok(())
+    }
+
+    #[test]
+    fn both_buffers_reach_their_places() {
+        let directory = tempfile::tempdir().unwrap();
+        for fua in [false, true] {
+            let path = directory.path().join(fua.to_string());
+            let Some(mut ring) = ring_on(&path, true, fua) else { return };
+            for (buffer, value) in [(0, 3), (1, 4)] {
+                ring.buffer(buffer).fill(value);
+                ring.submit(buffer, (buffer * 2 * SECTOR_BYTES) as u64, 2 * SECTOR_BYTES).unwrap();
+                wait(&mut ring).unwrap();
+            }
+            let file = std::fs::read(&path).unwrap();
+            assert!(file[..2 * SECTOR_BYTES].iter().all(|byte| *byte == 3));
+            assert!(file[2 * SECTOR_BYTES..4 * SECTOR_BYTES].iter().all(|byte| *byte == 4));
+            assert!(file[4 * SECTOR_BYTES..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn a_refused_write_is_an_error_and_its_flush_does_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(mut ring) = ring_on(&directory.path().join("file"), false, false) else { return };
+        ring.submit(0, 0, SECTOR_BYTES).unwrap();
+        let (operation, error) = wait(&mut ring).unwrap_err();
+        assert_eq!(
+            (operation, error.raw_os_error()),
+            (Operation::Write, Some(rustix::io::Errno::BADF.raw_os_error()))
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "the kernel has this buffer")]
+    fn a_buffer_in_flight_is_given_to_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(mut ring) = ring_on(&directory.path().join("file"), true, false) else {
+            panic!("the kernel has this buffer: skipped, no io_uring here");
+        };
+        ring.submit(0, 0, SECTOR_BYTES).unwrap();
+        ring.buffer(1).fill(1);
+        ring.buffer(0).fill(1);
+    }
+
+    #[test]
+    fn dropping_a_ring_waits_for_the_write_in_flight() {
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..50 {
+            let path = directory.path().join("file");
+            let Some(mut ring) = ring_on(&path, true, false) else { return };
+            ring.buffer(0).fill(9);
+            ring.submit(0, 0, 2 * SECTOR_BYTES).unwrap();
+            drop(ring);
+            let file = std::fs::read(&path).unwrap();
+            assert!(file[..2 * SECTOR_BYTES].iter().all(|byte| *byte == 9));
+        }
+    }
+}
