@@ -9,7 +9,7 @@ use io_oi_record::Durability;
 
 /// A local-first, durable state plane for trading strategies: one binary for node and operators.
 #[derive(Parser, Debug)]
-#[command(name = "io_oi", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "io_oi", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// Print JSON: one object per line on standard output, everything else on standard error.
     #[arg(long, global = true)]
@@ -63,6 +63,8 @@ pub(crate) struct Dev {
 pub(crate) enum Node {
     /// Run one node in the foreground until SIGINT or SIGTERM.
     Run(NodeRun),
+    /// Print a commented configuration file that holds every setting with its default.
+    Sample,
 }
 
 #[derive(Args, Debug)]

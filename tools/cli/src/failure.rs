@@ -29,7 +29,7 @@ pub(crate) enum Failure {
         #[help]
         help: Option<String>,
     },
-    #[error("no node: {what}")]
+    #[error("{what}")]
     #[diagnostic(code(io_oi::unreachable))]
     Unreachable {
         what: String,
@@ -84,7 +84,7 @@ impl Failure {
     /// No socket was named and none is announced.
     pub(crate) fn no_socket() -> Self {
         Failure::Unreachable {
-            what: "no socket is known".to_owned(),
+            what: "no node to talk to: no socket is named, and none is announced".to_owned(),
             help: Some(
                 "start one with `io_oi dev`, or name a running node's socket: --socket PATH or IO_OI_SOCKET"
                     .to_owned(),

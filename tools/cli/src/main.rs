@@ -33,6 +33,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output::new(arguments.json);
+    output::choose_looks();
     match run(&arguments, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -54,6 +55,7 @@ fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
             catch_signals()?;
             node_run::node_run(output, node, socket, &INTERRUPTED)
         }
+        Command::Node(Node::Sample) => output.raw(io_oi_node::config::SAMPLE.as_bytes()),
         Command::Get(get) => data::get(&mut attach(socket)?, output, get),
         Command::Put(put) => data::put(&mut attach(socket)?, output, put),
         Command::Delete(delete) => data::delete(&mut attach(socket)?, output, delete),

@@ -77,7 +77,7 @@ fn configure(arguments: &NodeRun, socket: Option<&Path>) -> Result<Config, Failu
 fn config_failure(error: ConfigError) -> Failure {
     Failure::with_help(
         error,
-        "the keys are listed in the sample node.toml; flags and IO_OI_* variables win over the file",
+        "`io_oi node sample` prints every setting with its default; flags and IO_OI_* variables win over the file",
     )
 }
 

@@ -69,6 +69,14 @@ impl Output {
     }
 }
 
+/// How failures look: as wide as the terminal, or, where none watches, unbroken lines that a log can be searched for.
+pub(crate) fn choose_looks() {
+    // Only a second call could fail, and this is the only one.
+    let _ = miette::set_hook(Box::new(|_| {
+        Box::new(miette::MietteHandlerOpts::new().wrap_lines(is_watched()).build())
+    }));
+}
+
 /// Whether a moving line makes sense: somebody watches standard error on a terminal.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()

@@ -84,6 +84,31 @@ fn a_misspelt_setting_is_named_wherever_it_stands() {
 }
 
 #[test]
+fn the_sample_configuration_starts_a_node_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.toml");
+    std::fs::write(&file, ask(&["node", "sample"]).expect(0).out()).unwrap();
+    let mut command = io_oi();
+    command.args([
+        "node",
+        "run",
+        "--json",
+        "--set",
+        "wal.segment_bytes=8388608",
+        "--set",
+        "hot.entries_max=1000",
+    ]);
+    command.arg("--config").arg(&file).arg("--dir").arg(dir.path().join("node"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains("ready"), "{line}");
+}
+
+#[test]
 fn the_configuration_file_and_its_overrides_reach_the_node() {
     let mut node = TestNode::start();
     assert_eq!(node.stop(), Some(0));
