@@ -131,8 +131,8 @@ pub(crate) struct Put {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Commit {
     /// Points of the sweep: requests without a receipt, at most
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256, 1_024, 4_096])]
-    pub in_flight: Vec<usize>,
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256, 1_024, 4_096], value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    pub in_flight: Vec<u32>,
     /// Bytes of each value
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub payload: u32,

@@ -32,7 +32,7 @@ pub(crate) fn measure(
     subject.closed(WARM_UP.min(bounds), 64, &mut Recorder::of_ns())?;
     let mut runs = Vec::new();
     for in_flight in &options.in_flight {
-        runs.push(subject.run(options, *in_flight, bounds)?);
+        runs.push(subject.run(options, *in_flight as usize, bounds)?);
     }
     let findings = Findings {
         nodes: nodes.count(),
@@ -136,7 +136,7 @@ impl Subject {
                 sent += 1;
                 from = Instant::now();
             }
-            self.rest(recorder)?;
+            self.in_flight.rest(&mut self.client, recorder)?;
         }
         Ok((self.in_flight.receipts - before) as f64 / began.elapsed().as_secs_f64())
     }
@@ -161,7 +161,7 @@ impl Subject {
             if !over && now >= due && self.in_flight.open() < in_flight {
                 sent += u64::from(self.put(due)?);
             }
-            self.rest(recorder)?;
+            self.in_flight.rest(&mut self.client, recorder)?;
         }
         Ok((self.in_flight.receipts - before) as f64 / began.elapsed().as_secs_f64())
     }
@@ -184,17 +184,6 @@ impl Subject {
             }
             Err(error) => Err(Failure::Refused(error.to_string())),
         }
-    }
-
-    /// Takes receipts; gives the core away when there are none.
-    fn rest(&mut self, recorder: &mut Recorder) -> Result<(), Failure> {
-        if self.in_flight.collect(&mut self.client, recorder) == 0 {
-            if !self.client.is_attached() {
-                return Err(Failure::NodeGone("the node under measurement hung up".into()));
-            }
-            rustix::thread::sched_yield();
-        }
-        Ok(())
     }
 
     /// Every key holds the last version put; answers a hash of all values and how many are wrong.

@@ -17,7 +17,7 @@ use crate::cli::{Bounds, Extent, HotRead, NodeOptions};
 use crate::clock;
 use crate::failure::Failure;
 use crate::findings::Findings;
-use crate::floors::load::Chase;
+use crate::floors::load::{Chase, huge_page_bytes};
 use crate::probe_keys::{KEY_BYTES, key_of};
 use crate::recorder::Recorder;
 use crate::report::Measured;
@@ -38,7 +38,7 @@ pub(crate) fn measure(
         findings.shards = owner.shards();
         findings.idle = owner.idle();
         let process = owner.process();
-        let mut subject = Subject::new(options, *keys, owner.order().to_vec());
+        let mut subject = Subject::new(options, *keys, owner.order().to_vec())?;
         let table = owner.table();
         let runs = [
             subject.serialized(table, bounds),
@@ -48,7 +48,7 @@ pub(crate) fn measure(
         for run in runs {
             let run =
                 run.with("keys", *keys).with("value_bytes", options.value_bytes).with("process", process);
-            findings.runs.push(run.with("working_set_bytes", subject.chase.bytes()));
+            findings.runs.push(run.with("working_set_bytes", keys * bytes_per_key(options.value_bytes)));
         }
         owner.close()?;
     }
@@ -65,9 +65,11 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(options: &HotRead, keys: u64, order: Vec<u32>) -> Self {
-        let bytes = keys.saturating_mul(bytes_per_key(options.value_bytes));
-        Self { chase: Chase::over(bytes), value: vec![0; options.value_bytes.into()], keys, order }
+    fn new(options: &HotRead, keys: u64, order: Vec<u32>) -> Result<Self, Failure> {
+        let chase = Chase::over(keys * bytes_per_key(options.value_bytes));
+        let chase =
+            chase.map_err(|error| Failure::Child(format!("no memory for the load floor: {error}")))?;
+        Ok(Self { chase, value: vec![0; options.value_bytes.into()], keys, order })
     }
 
     fn serialized(&mut self, table: &mut Table, bounds: Bounds) -> Measured {
@@ -166,7 +168,7 @@ impl Subject {
             .with("access", access)
             .with("hit", hit)
             .with("reads_per_sample", READS_PER_SAMPLE)
-            .with("floor_page_bytes", 4_096)
+            .with("huge_page_bytes", huge_page_bytes())
     }
 
     /// The hash of the values' check words along so many steps of the cycle.

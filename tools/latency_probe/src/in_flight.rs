@@ -1,12 +1,13 @@
 //! Proposals without a receipt, and the moment each one's latency counts from.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use io_oi_client::{Client, Ticket};
 use io_oi_record::{Durability, Outcome, Receipt, SessionSequence};
 
 use crate::clock;
+use crate::failure::Failure;
 use crate::recorder::Recorder;
 
 /// Proposals without a receipt.
@@ -14,6 +15,8 @@ pub(crate) struct InFlight {
     shards: Vec<VecDeque<(SessionSequence, Instant)>>,
     durability: Durability,
     open: usize,
+    /// Since when nothing came, in calls that found nothing.
+    silent_since: Option<Instant>,
     /// Receipts that came.
     pub receipts: u64,
     /// Refusals, weak receipts, and receipts nobody waits for.
@@ -24,7 +27,7 @@ impl InFlight {
     /// Nothing in flight; every receipt must reach this durability.
     pub(crate) fn new(shards: u16, durability: Durability) -> Self {
         let shards = (0..shards).map(|_| VecDeque::new()).collect();
-        Self { shards, durability, open: 0, receipts: 0, errors: 0 }
+        Self { shards, durability, open: 0, silent_since: None, receipts: 0, errors: 0 }
     }
 
     /// How many.
@@ -36,6 +39,31 @@ impl InFlight {
     pub(crate) fn pushed(&mut self, ticket: Ticket, from: Instant) {
         self.shards[ticket.shard.index()].push_back((ticket.session_sequence, from));
         self.open += 1;
+    }
+
+    /// As `collect`; gives the core away when nothing is there, and notices a node that is gone or silent.
+    pub(crate) fn rest(&mut self, client: &mut Client, recorder: &mut Recorder) -> Result<(), Failure> {
+        if self.collect(client, recorder) > 0 || self.open == 0 {
+            self.silent_since = None;
+            return Ok(());
+        }
+        if !client.is_attached() {
+            return Err(Failure::NodeGone("the node under measurement hung up; see its log".into()));
+        }
+        if client.open_count() == 0 {
+            return Err(Failure::Refused(format!(
+                "{} receipts were lost on the way; report this",
+                self.open
+            )));
+        }
+        rustix::thread::sched_yield();
+        let now = Instant::now();
+        match now.duration_since(*self.silent_since.get_or_insert(now)) >= SILENCE_MAX {
+            true => {
+                Err(Failure::NodeGone(format!("no receipt for {} s; see its log", SILENCE_MAX.as_secs())))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Takes the receipts that are there and records their latencies; answers how many.
@@ -62,3 +90,8 @@ impl InFlight {
         recorder.record_ns(now, clock::ns_between(from, now));
     }
 }
+
+/// A disk of these hosts has been seen to stall for seconds; a node that answers nothing for so long is broken.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// What a session remembers: with more open, the client would have to forget receipts that nobody took yet.
+pub(crate) const OPEN_MAX: usize = io_oi_record::limits::SESSION_WINDOW;

@@ -15,7 +15,8 @@ pub(crate) const READY: &str = "ready";
 /// Runs a node until the probe says stop (SIGTERM) or dies.
 pub(crate) fn run(dir: &Path, settings: &[String]) -> Result<(), Failure> {
     die_with_parent();
-    let failed = |reason: String| Failure::Spawn { dir: dir.to_path_buf(), reason };
+    // The probe that started this process adds which node it is about.
+    let failed = Failure::Refused;
     let mut overrides = vec![format!("dir={}", dir.display())];
     overrides.extend_from_slice(settings);
     // Only what the probe was told counts: the environment of whoever runs it would make figures differ silently.

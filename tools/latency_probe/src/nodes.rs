@@ -38,7 +38,7 @@ impl Nodes {
         if !options.attach.is_empty() {
             return Ok(Self::attached(options));
         }
-        Self::spawn(options, more, Place::fresh(options.dir.as_deref())?)
+        Self::spawn(options, more, Place::fresh(options.dir.as_deref())?, Duration::ZERO)
     }
 
     /// As `open`, on a directory that an interrupted run left behind.
@@ -46,7 +46,8 @@ impl Nodes {
         if !options.attach.is_empty() {
             return Ok(Self::attached(options));
         }
-        Self::spawn(options, more, Place::kept(options.dir.as_deref())?)
+        // The node of a probe that was killed a moment ago may still be on its way out.
+        Self::spawn(options, more, Place::kept(options.dir.as_deref())?, DYING_MAX)
     }
 
     fn attached(options: &NodeOptions) -> Self {
@@ -54,7 +55,12 @@ impl Nodes {
         Self { spawned: Vec::new(), attached, place: None, keep: true, idle: "as configured".into() }
     }
 
-    fn spawn(options: &NodeOptions, more: &[String], place: Place) -> Result<Self, Failure> {
+    fn spawn(
+        options: &NodeOptions,
+        more: &[String],
+        place: Place,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         let count = options.spawn.unwrap_or(1);
         if count != 1 {
             return Err(Failure::Usage(format!(
@@ -65,7 +71,7 @@ impl Nodes {
         settings.extend_from_slice(more);
         settings.extend_from_slice(&options.settings);
         let mut spawned = Spawned { dir: place.path().join("node-0"), settings, child: None };
-        spawned.start()?;
+        spawned.start_within(patience)?;
         Ok(Self {
             spawned: vec![spawned],
             attached: Vec::new(),
@@ -153,6 +159,16 @@ impl Drop for Nodes {
 }
 
 impl Spawned {
+    fn start_within(&mut self, patience: Duration) -> Result<(), Failure> {
+        let began = Instant::now();
+        loop {
+            match self.start() {
+                Err(_) if began.elapsed() < patience => std::thread::sleep(Duration::from_millis(50)),
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn start(&mut self) -> Result<(), Failure> {
         let failed = |reason: String| Failure::Spawn { dir: self.dir.clone(), reason };
         std::fs::create_dir_all(&self.dir).map_err(|error| failed(error.to_string()))?;
@@ -210,6 +226,7 @@ impl Spawned {
     /// The end of what the node wrote to its standard error.
     fn last_words(&self) -> String {
         let text = std::fs::read_to_string(self.error_file()).unwrap_or_default();
+        let text = text.trim().trim_start_matches("error: ");
         let lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(5).collect();
         match lines.is_empty() {
             true => "it said nothing".into(),
@@ -261,6 +278,8 @@ fn signal(child: &Child, signal: Signal) {
 
 /// A node measures its log device before it is ready, and may have a long log to read.
 const START_MAX: Duration = Duration::from_secs(60);
+/// A process that was killed lets go of its files within milliseconds, on a busy host some more.
+const DYING_MAX: Duration = Duration::from_secs(5);
 /// A clean stop flushes what is left: milliseconds.
 const STOP_MAX: Duration = Duration::from_secs(20);
 const ATTACH_PATIENCE: Duration = Duration::from_secs(5);

@@ -20,7 +20,7 @@ use io_oi_shm::{HashSeed, hot};
 use crate::answers::scramble;
 use crate::cli::{HotRead, NodeOptions, TableOwner, TableRun};
 use crate::failure::Failure;
-use crate::in_flight::InFlight;
+use crate::in_flight::{self, InFlight};
 use crate::node_run::die_with_parent;
 use crate::nodes::{Nodes, first_line};
 use crate::probe_keys::{KEY_BYTES, key_of};
@@ -238,17 +238,16 @@ fn push(
     recorder: &mut Recorder,
     put: impl Fn(&mut Client) -> Result<io_oi_client::Ticket, PutError>,
 ) -> Result<(), Failure> {
+    while in_flight.open() >= in_flight::OPEN_MAX {
+        in_flight.rest(client, recorder)?;
+    }
     loop {
         match put(client) {
             Ok(ticket) => {
                 in_flight.pushed(ticket, Instant::now());
                 return Ok(());
             }
-            Err(PutError::Full { .. }) if client.is_attached() => {
-                if in_flight.collect(client, recorder) == 0 {
-                    rustix::thread::sched_yield();
-                }
-            }
+            Err(PutError::Full { .. }) => in_flight.rest(client, recorder)?,
             Err(error) => return Err(Failure::Refused(error.to_string())),
         }
     }
@@ -256,12 +255,7 @@ fn push(
 
 fn finish(client: &mut Client, in_flight: &mut InFlight, recorder: &mut Recorder) -> Result<(), Failure> {
     while in_flight.open() > 0 {
-        if in_flight.collect(client, recorder) == 0 {
-            if !client.is_attached() {
-                return Err(Failure::NodeGone("the node hung up while its table was filled".into()));
-            }
-            rustix::thread::sched_yield();
-        }
+        in_flight.rest(client, recorder)?;
     }
     match in_flight.errors {
         0 => Ok(()),

@@ -107,7 +107,8 @@ fn run(point: &Point, wish: StrategyWish, bounds: Bounds, dir: &Path) -> Result<
     let mut plain = PlainFile::create(dir, "wal-floor", FLOOR_FILE_BYTES)
         .map_err(Failure::io("making the plain file of the flush floor"))?;
     let log_dir = dir.join("log");
-    let mut log = Log::open(&log_dir, wish)?;
+    let segment_bytes = segment_bytes(point, bounds);
+    let mut log = Log::open(&log_dir, wish, segment_bytes)?;
     let (mut flushes, mut rates) = (Vec::new(), Vec::new());
     let mut recorder = Recorder::of_ns();
     for _ in 0..PIECES {
@@ -123,7 +124,7 @@ fn run(point: &Point, wish: StrategyWish, bounds: Bounds, dir: &Path) -> Result<
     }
     let (strategy, reason) = (log.wal.stats().strategy.to_string(), log.wal.stats().strategy_reason.clone());
     let appended = log.close()?;
-    let (hash, found) = read_again(&log_dir, wish)?;
+    let (hash, found) = read_again(&log_dir, wish, segment_bytes)?;
     std::fs::remove_dir_all(&log_dir).map_err(Failure::io("removing the measured log"))?;
     let flush_ns = clock::median(&mut flushes);
     let per_second = clock::median(&mut rates);
@@ -156,17 +157,17 @@ struct Log {
     wal: io_oi_wal::Wal,
     payload: Vec<u8>,
     frames: u64,
-    /// Payload bytes of the run at most: what the first segment holds.
+    /// Bytes of the run at most: what the first segment holds.
     room: u64,
 }
 
 impl Log {
-    fn open(dir: &Path, wish: StrategyWish) -> Result<Self, Failure> {
-        let opened = io_oi_wal::Wal::open(dir, config(wish), |_, _| Ok(()));
+    fn open(dir: &Path, wish: StrategyWish, segment_bytes: u64) -> Result<Self, Failure> {
+        let opened = io_oi_wal::Wal::open(dir, config(wish, segment_bytes), |_, _| Ok(()));
         let (mut wal, _) = opened.map_err(|error| Failure::Refused(error.to_string()))?;
-        settle(&mut wal)?;
+        settle(&mut wal, dir)?;
         let payload = (0..FRAME_BYTES_MAX).map(|at| answers::scramble(at as u64) as u8).collect();
-        Ok(Self { wal, payload, frames: 0, room: SEGMENT_BYTES * 3 / 4 })
+        Ok(Self { wal, payload, frames: 0, room: segment_bytes * 3 / 4 })
     }
 
     /// Keeps so many frames outstanding until the bounds, or the prepared space, are reached; answers frames per second.
@@ -232,20 +233,26 @@ impl Point {
     }
 }
 
-/// Waits until the space ahead is prepared: zeroing it would take its share of the disk.
-fn settle(wal: &mut io_oi_wal::Wal) -> Result<(), Failure> {
+/// Waits until the segment ahead is prepared: zeroing it would take its share of the disk.
+fn settle(wal: &mut io_oi_wal::Wal, dir: &Path) -> Result<(), Failure> {
     let began = Instant::now();
-    while (wal.room_bytes() as u64) < SEGMENT_BYTES * 3 / 2 && began.elapsed() < SETTLE_MAX {
+    while segments_ready(dir) < 2 && began.elapsed() < SETTLE_MAX {
         wal.poll().map_err(|error| Failure::Refused(error.to_string()))?;
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
+/// Segments get their name when they are zeroed and flushed.
+fn segments_ready(dir: &Path) -> usize {
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".log")).count()
+}
+
 /// Opens the log once more and hashes what it hands out: every frame in order, none missing.
-fn read_again(dir: &Path, wish: StrategyWish) -> Result<(u64, u64), Failure> {
+fn read_again(dir: &Path, wish: StrategyWish, segment_bytes: u64) -> Result<(u64, u64), Failure> {
     let (mut hash, mut count) = (0, 0);
-    let opened = io_oi_wal::Wal::open(dir, config(wish), |_, frame| {
+    let opened = io_oi_wal::Wal::open(dir, config(wish, segment_bytes), |_, frame| {
         if frame.kind == FrameKind(1) {
             if frame.sequence != count || frame.bytes.get(..8) != Some(&count.to_le_bytes()[..]) {
                 return Err(format!("frame {count} came back as {}", frame.sequence).into());
@@ -259,10 +266,18 @@ fn read_again(dir: &Path, wish: StrategyWish) -> Result<(u64, u64), Failure> {
     Ok((hash, count))
 }
 
-fn config(wish: StrategyWish) -> Config {
+/// Room for all that the run can write at the rates of fast disks, with a quarter to spare.
+fn segment_bytes(point: &Point, bounds: Bounds) -> u64 {
+    let blocks_by_time = bounds.length.as_secs_f64() * BLOCKS_PER_SECOND_MAX;
+    let blocks = bounds.count.min(blocks_by_time as u64).saturating_add(u64::from(PIECES));
+    let bytes = blocks.saturating_mul(point.block_bytes as u64).saturating_mul(3) / 2;
+    bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).next_multiple_of(BLOCK_BYTES_MIN as u64)
+}
+
+fn config(wish: StrategyWish, segment_bytes: u64) -> Config {
     let mut config = Config::new([7; 32], 0);
     config.strategy = wish;
-    config.segment_bytes = SEGMENT_BYTES;
+    config.segment_bytes = segment_bytes;
     config.segments_ahead = 1;
     config
 }
@@ -272,8 +287,10 @@ const PIECES: u32 = 5;
 const FLUSHES_PER_PIECE_MAX: u64 = 1_000;
 const FLOOR_PIECE_LENGTH: Duration = Duration::from_millis(400);
 const FLOOR_FILE_BYTES: u64 = 32 << 20;
-/// A quarter of a second at the full bandwidth of the disks seen.
-const SEGMENT_BYTES: u64 = 256 << 20;
+const SEGMENT_BYTES_MIN: u64 = 16 << 20;
+/// A quarter of a second at the full bandwidth of the disks seen: a run ends when it is full.
+const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+const BLOCKS_PER_SECOND_MAX: f64 = 20_000.0;
 const SETTLE_MAX: Duration = Duration::from_secs(20);
 const BLOCK_BYTES_MIN: usize = 4_096;
 const BLOCK_BYTES_MAX: usize = 1 << 20;

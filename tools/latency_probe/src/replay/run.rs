@@ -18,7 +18,7 @@ use super::feed::Feed;
 use super::flights::Flights;
 use super::proposals::{Proposer, Steps};
 use super::resume::{Start, check_is_empty};
-use super::words::PREFIXES;
+use super::words::{ORDER_VALUE_BYTES, PREFIXES};
 use crate::cli::{NodeOptions, Pace, Replay};
 use crate::failure::Failure;
 use crate::findings::Findings;
@@ -429,11 +429,11 @@ impl Drive {
             nodes: nodes.count(),
             shards: self.client.shards(),
             idle: nodes.idle(),
+            payload_bytes: ORDER_VALUE_BYTES,
             durability: "disk-quorum".into(),
             load: if options.pace == Pace::Max { Load::Closed } else { Load::Open },
             runs: vec![measured],
             replay: Some(replay),
-            ..Findings::default()
         }
     }
 }

@@ -25,6 +25,8 @@ use super::event::{Event, Instrument, Side};
 pub(crate) const CURSOR_KEY: &str = "replay/cursor";
 /// Prefixes under which a replay writes, the cursor aside.
 pub(crate) const PREFIXES: [&str; 3] = ["ord/", "lvl/", "trd/"];
+/// Bytes of the largest and most frequent values, those of orders.
+pub(crate) const ORDER_VALUE_BYTES: usize = 48;
 
 /// The name of one replicated value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,7 +178,7 @@ impl OrderValue {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut words = Words::exact(bytes, 48)?;
+        let mut words = Words::exact(bytes, ORDER_VALUE_BYTES)?;
         let value = Self {
             event: words.u64(),
             price: words.u64() as i64,
