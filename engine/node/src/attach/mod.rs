@@ -119,7 +119,7 @@ impl Housekeeping {
 
     fn wait(&self) -> Ready {
         let mut polled = vec![PollFd::new(&self.house.notices, PollFlags::IN)];
-        let listens = self.listener_is_open && self.clients.count() < CLIENTS_MAX + REFUSED_AT_ONCE_MAX;
+        let listens = self.listener_is_open && self.clients.count() < CLIENTS_MAX + GREETED_AT_ONCE_MAX;
         if listens {
             polled.push(PollFd::new(&self.house.listener, PollFlags::IN));
         }
@@ -165,12 +165,8 @@ impl Housekeeping {
     fn greet(&mut self, fd: OwnedFd, peer: Peer) {
         let until = Instant::now() + Duration::from_millis(self.house.config.handshake_ms);
         let stage = Stage::Greeting { until };
-        let id = self.clients.add(Client { fd: Some(fd), peer, name: String::new(), stage });
-        if Rights::of(peer.uid, self.house.own_uid, &self.house.config.clients).is_none() {
-            self.refuse(id, AttachRefusal::UserNotAllowed);
-        } else if self.clients.count() > CLIENTS_MAX {
-            self.refuse(id, AttachRefusal::ClientsFull);
-        }
+        // Whom to refuse is told after the hello: a client that is still speaking might not hear it.
+        self.clients.add(Client { fd: Some(fd), peer, name: String::new(), stage });
     }
 
     fn read(&mut self, id: ClientId) {
@@ -249,6 +245,9 @@ impl Housekeeping {
 
     /// One lane per shard; the shards answer by notice.
     fn order_lanes(&mut self, id: ClientId, session: SessionId, rights: Rights, is_new: bool) {
+        if self.clients.seated_count() >= CLIENTS_MAX {
+            return self.refuse(id, AttachRefusal::ClientsFull);
+        }
         let made: Result<Vec<(NodeLane, OwnedFd)>, _> =
             self.house.identity.shards().map(|shard| NodeLane::create(&self.lane_config(shard))).collect();
         let lanes = match made {
@@ -356,8 +355,7 @@ impl Housekeeping {
         self.house.counts.refused.fetch_add(1, Ordering::Relaxed);
         let peer = client.peer;
         if let (Some(fd), Ok(packet)) = (&client.fd, Refused::of(refusal).encode()) {
-            // Who does not read its refusal does not get it.
-            let _ = socket::send(fd, &packet, &[]);
+            socket::send_last(fd, &packet);
         }
         self.garbage.warn(format_args!(
             "client refused (uid {}, process {}): {}",
@@ -492,5 +490,5 @@ const RESUME_PATIENCE: Duration = Duration::from_secs(2);
 /// Housekeeping looks around at least this often.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 const ACCEPTS_PER_ROUND: usize = 64;
-/// Connections beyond `CLIENTS_MAX` that may be open at once while they are being told that there is no room.
-const REFUSED_AT_ONCE_MAX: usize = 16;
+/// Connections beyond `CLIENTS_MAX` that may be open at once, in their handshake.
+const GREETED_AT_ONCE_MAX: usize = 32;

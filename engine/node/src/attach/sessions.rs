@@ -90,6 +90,11 @@ impl Clients {
         self.by_id.len()
     }
 
+    /// Clients that take up a lane, coming and going ones included.
+    pub(super) fn seated_count(&self) -> usize {
+        self.by_id.values().filter(|client| client.stage.held_session().is_some()).count()
+    }
+
     pub(super) fn attached_count(&self) -> usize {
         self.by_id.values().filter(|client| matches!(client.stage, Stage::Attached { .. })).count()
     }

@@ -134,6 +134,15 @@ pub(crate) fn send(fd: impl AsFd, packet: &[u8], descriptors: &[BorrowedFd<'_>])
     }
 }
 
+/// Sends a last packet before the connection is closed. Who does not read it does not get it; who does, gets it even
+/// if it is still speaking: unread packets at closing would make the kernel report a reset instead.
+pub(crate) fn send_last(fd: &OwnedFd, packet: &[u8]) {
+    let _ = send(fd, packet, &[]);
+    let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Read);
+    let mut unread = [0; PACKET_BYTES_MAX];
+    while matches!(receive(fd, &mut unread), Received::Packet(_) | Received::Oversize) {}
+}
+
 /// Why there is no attach socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {

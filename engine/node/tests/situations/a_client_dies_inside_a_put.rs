@@ -3,8 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use io_oi_client::{Client, Visible};
-use io_oi_record::ShardId;
+use io_oi_client::Client;
 
 use crate::support::{NodeProcess, Random, attach, counter, eventually, put};
 
@@ -34,7 +33,8 @@ fn ten_clients_killed_while_putting_leave_whole_values_and_a_free_lane() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        eventually("the client puts", || counter(&watcher, "lanes_now") == 2);
+        let before = counter(&watcher, "accepted");
+        eventually("the client puts", || counter(&watcher, "accepted") > before + 2);
         std::thread::sleep(Duration::from_micros(random.below(20_000)));
         putting.kill().unwrap();
         putting.wait().unwrap();
@@ -52,8 +52,6 @@ fn ten_clients_killed_while_putting_leave_whole_values_and_a_free_lane() {
     }
     assert!(seen > 0, "no client got as far as a put");
     assert_eq!(counter(&watcher, "lanes_broken"), 0);
-    assert_eq!(watcher.shards(), 1);
-    let _ = (ShardId(0), Visible::Tentative);
     node.stop();
 }
 

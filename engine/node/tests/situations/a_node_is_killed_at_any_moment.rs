@@ -1,13 +1,13 @@
 //! kill -9 loses nothing acknowledged, and a client that comes back finishes what it began, once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use io_oi_client::{Expected, PutError, Ticket};
 use io_oi_record::Sequence;
 
-use crate::support::{NodeProcess, Random, attach, get, soon};
+use crate::support::{NodeProcess, Random, attach, eventually, get, soon};
 
 const ROUNDS: u32 = 20;
 const KEYS: u64 = 64;
@@ -17,13 +17,18 @@ fn twenty_kills_lose_nothing_acknowledged_and_repeat_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = NodeProcess::start(dir.path(), &[]);
     let socket = node.socket.clone();
-    let is_over = AtomicBool::new(false);
+    let (is_over, links) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| write_until(&socket, &is_over));
-        let chain = scope.spawn(|| build_a_chain_until(&socket, &is_over));
+        let chain = scope.spawn(|| build_a_chain_until(&socket, &is_over, &links));
         let mut random = Random::seeded();
-        for _ in 0..ROUNDS {
-            std::thread::sleep(Duration::from_micros(1_000 + random.below(60_000)));
+        for round in 0..ROUNDS {
+            // Every other kill waits for work; the rest may hit a node that still reads its log or lets clients in.
+            if round % 2 == 0 {
+                let before = links.load(Ordering::Relaxed);
+                eventually("the chain grows", || links.load(Ordering::Relaxed) > before);
+            }
+            std::thread::sleep(Duration::from_micros(random.below(60_000)));
             node.kill();
             node = NodeProcess::start(dir.path(), &[]);
         }
@@ -42,7 +47,7 @@ fn twenty_kills_lose_nothing_acknowledged_and_repeat_nothing() {
         }
         assert_eq!(get(&mut client, b"chain").as_deref(), Some(&links.to_le_bytes()[..]));
         println!("{ROUNDS} kills, {puts} puts, {links} links");
-        assert!(puts > 1_000 && links > u64::from(ROUNDS), "the kills came before there was any work");
+        assert!(puts > 0 && links >= u64::from(ROUNDS / 2));
         node.stop();
     });
 }
@@ -82,7 +87,7 @@ fn write_until(socket: &std::path::Path, is_over: &AtomicBool) -> (HashMap<u64, 
 }
 
 /// Each link holds only on the one before it: a lost link or one applied twice breaks the chain.
-fn build_a_chain_until(socket: &std::path::Path, is_over: &AtomicBool) -> u64 {
+fn build_a_chain_until(socket: &std::path::Path, is_over: &AtomicBool, links_seen: &AtomicU64) -> u64 {
     let mut client = attach(socket);
     let (mut links, mut before): (u64, Option<Sequence>) = (0, None);
     while !is_over.load(Ordering::Relaxed) {
@@ -97,6 +102,7 @@ fn build_a_chain_until(socket: &std::path::Path, is_over: &AtomicBool) -> u64 {
         let receipt = client.wait(ticket, soon()).unwrap();
         assert!(receipt.is_accepted(), "link {links}: {receipt:?}");
         before = Some(receipt.sequence);
+        links_seen.store(links, Ordering::Relaxed);
     }
     links
 }
