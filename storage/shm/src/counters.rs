@@ -21,7 +21,6 @@ pub struct Writer {
 
 impl Writer {
     /// Makes a segment with one counter per label, all zero.
-    #[cfg(not(loom))]
     pub fn create(labels: &[&str], incarnation: u64, shard: u16) -> Result<Writer, CreateError> {
         check(labels)?;
         let bytes = (at::AT_COUNTERS + labels.len() * at::COUNTER_WORDS) * 8;
@@ -75,7 +74,6 @@ impl Writer {
         self.segment.heartbeat().beat(now_ns);
     }
 
-    #[cfg(not(loom))]
     fn over(segment: Segment, labels: &[&str]) -> Writer {
         let region = segment.region();
         region.word(at::AT_COUNT).store(labels.len() as u64, Relaxed);
@@ -97,7 +95,6 @@ pub struct Reader {
 
 impl Reader {
     /// Opens the counters behind a descriptor from the node.
-    #[cfg(not(loom))]
     pub fn open(file: OwnedFd) -> Result<Reader, OpenError> {
         let segment = Segment::open(file, Kind::Counters)?;
         let count = segment.region().word(at::AT_COUNT).load(Relaxed);
@@ -146,7 +143,6 @@ fn value_word(region: &Region, count: usize, counter: CounterIndex) -> &crate::s
     region.word(at::AT_COUNTERS + index * at::COUNTER_WORDS)
 }
 
-#[cfg(not(loom))]
 fn check(labels: &[&str]) -> Result<(), CreateError> {
     if labels.len() > at::COUNT_MAX {
         let value = labels.len() as u64;
@@ -163,7 +159,6 @@ fn check(labels: &[&str]) -> Result<(), CreateError> {
     }
 }
 
-#[cfg(not(loom))]
 fn label_of(region: &Region, index: usize) -> String {
     let words = region.words(at::AT_COUNTERS + index * at::COUNTER_WORDS, at::COUNTER_WORDS);
     let mut bytes = [0; at::LABEL_BYTES_MAX];

@@ -12,7 +12,9 @@ use crate::sync::{
 };
 use crate::words::{load_bytes, store_bytes, words_of};
 use crate::{CreateError, Heartbeat, Kind, OpenError, Region, Segment, SegmentConfig};
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::BorrowedFd;
+#[cfg(not(loom))]
+use rustix::fd::OwnedFd;
 use thiserror::Error;
 
 /// Sizes of a feed.

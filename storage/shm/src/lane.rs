@@ -11,6 +11,7 @@ use crate::sync::{
     fence,
 };
 use crate::{CreateError, Kind, OpenError, Region, Segment, SegmentConfig};
+#[cfg(not(loom))]
 use rustix::fd::OwnedFd;
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[cfg(not(loom))]
     fn file_name(self) -> &'static str {
         match self {
             Kind::Hot => "io_oi-hot",
@@ -35,6 +36,7 @@ impl Kind {
     }
 
     /// Whether the other side may write, too.
+    #[cfg(not(loom))]
     fn shared_by_two_writers(self) -> bool {
         self == Kind::Lane
     }

@@ -16,6 +16,7 @@ use crate::sync::{
 use crate::words::{load_bytes, words_of};
 use crate::{HashSeed, Heartbeat, Kind, OpenError, Region, Segment, hash_key};
 use core::hint::select_unpredictable;
+#[cfg(not(loom))]
 use rustix::fd::OwnedFd;
 
 /// A reading end of a hot table. Cheap to share between threads.
