@@ -219,9 +219,10 @@ impl Client {
                     *beat_ns = beat;
                     // A heart that beats needs no system call.
                     if is_silent && socket.is_hung_up() {
-                        self.leave(now);
-                    } else if std::process::id() != self.owner_process {
-                        self.lose(AttachError::Forked { owner: self.owner_process }.to_string());
+                        return self.leave(now);
+                    }
+                    if std::process::id() != self.owner_process {
+                        return self.lose(AttachError::Forked { owner: self.owner_process }.to_string());
                     }
                 }
                 self.pace(elapsed);

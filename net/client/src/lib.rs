@@ -16,7 +16,8 @@
 //! - **Writes** are one copy into a ring; the answer comes as a [`Receipt`] at the [`Durability`] asked for.
 //!   `Full` is an answer, never a wait.
 //! - **Read your writes**: from its own receipt on, at whatever durability, a client never reads an older version of
-//!   that key. Between `put` and the receipt it may read either; see [`Client::put`].
+//!   that key. Between `put` and the receipt it may read either; see [`Client::put`]. (A `local` or `mem-quorum`
+//!   receipt is as good as the node's life: what was not flushed before a crash is gone, and reads show what is left.)
 //! - **A node restart** is survived: the client attaches again by itself under the same session, and submits every
 //!   proposal without a receipt again under its old session sequence, in order. The node takes each at most once.
 //!   Meanwhile reads go on from the last mapping, marked not [`Meta::fresh`], and `put` answers `NodeAway`.

@@ -22,7 +22,7 @@ pub(crate) struct NodeProcess {
     pub(crate) shards: Option<u16>,
 }
 
-/// A started node; killed hard when dropped without `stop`.
+/// A started node; stopped when dropped, if need be hard.
 pub(crate) struct Running {
     child: Child,
     log: PathBuf,
@@ -117,42 +117,50 @@ impl Running {
 
     /// SIGTERM, and patience while it drains and flushes.
     pub(crate) fn stop(mut self, patience: Duration) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::other(format!("cannot stop the node process: {error}"));
+        match self.end(patience) {
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(status)) => Err(Failure::with_help(
+                format!("the node did not end well ({})", ending(status)),
+                format!("its last words:\n{}", last_lines(&self.log)),
+            )),
+            Ok(None) => {
+                Err(Failure::other(format!("the node did not stop within {patience:?} and was killed")))
+            }
+            Err(error) => Err(Failure::other(format!("cannot stop the node process: {error}"))),
+        }
+    }
+
+    /// How it ended, `None` when it had to be killed.
+    fn end(&mut self, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
         let pid =
             i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a process id");
-        if self.child.try_wait().map_err(failed)?.is_none() {
-            kill_process(pid, Signal::TERM).map_err(|error| failed(error.into()))?;
+        if self.child.try_wait()?.is_none() {
+            kill_process(pid, Signal::TERM)?;
         }
         let end = Instant::now() + patience;
-        loop {
-            match self.child.try_wait().map_err(failed)? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => {
-                    return Err(Failure::with_help(
-                        format!("the node did not end well ({})", ending(status)),
-                        format!("its last words:\n{}", last_lines(&self.log)),
-                    ));
-                }
-                None if Instant::now() >= end => {
-                    return Err(Failure::other(format!(
-                        "the node did not stop within {patience:?} and was killed"
-                    )));
-                }
-                None => std::thread::sleep(Duration::from_millis(5)),
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Some(status));
             }
+            std::thread::sleep(Duration::from_millis(5));
         }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(None)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // Best effort on the way out of a failure that is told elsewhere.
+        // On the way out of a failure that is told elsewhere.
+        if self.end(DROP_PATIENCE).is_err() {
             let _ = self.child.kill();
-            let _ = self.child.wait();
         }
     }
 }
+
+/// After a failure nobody waits long.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A development node leaves most of the machine to its user; every one of these can be set from outside.
 const MODEST: [(&str, &str); 3] = [
