@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, layout, read_head, write_head};
+use crate::codec::{FORMAT_VERSION, Noun, layout, read_head, write_head};
 use crate::error::{BlockFull, DecodeError, EncodeError};
 use crate::hash::Domain;
 use crate::ids::{ClusterId, Epoch, Hash, Nanos, NodeId, Sequence, ShardId};
@@ -95,7 +95,7 @@ impl BlockHeader {
         let mut out = [0; HEADER_BYTES];
         let head = HeaderHead {
             kind: Noun::BlockHeader as u8,
-            version: VERSION,
+            version: FORMAT_VERSION,
             shard: self.shard.0,
             record_count: self.record_count,
             records_bytes: self.records_bytes,

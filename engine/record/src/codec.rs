@@ -120,7 +120,7 @@ macro_rules! layout {
 pub(crate) use layout;
 
 /// The one format version of every noun today.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const FORMAT_VERSION: u8 = 1;
 
 /// Looks at kind and version, the first two bytes.
 #[inline]
@@ -131,8 +131,8 @@ pub(crate) fn check_kind(noun: Noun, bytes: &[u8], bytes_min: usize) -> Result<(
     if bytes[0] != noun as u8 {
         return Err(DecodeError::KindMismatch { noun, found: bytes[0] });
     }
-    if bytes[1] != VERSION {
-        return Err(DecodeError::VersionUnknown { noun, found: bytes[1], known: VERSION });
+    if bytes[1] != FORMAT_VERSION {
+        return Err(DecodeError::VersionUnknown { noun, found: bytes[1], known: FORMAT_VERSION });
     }
     Ok(())
 }
@@ -172,7 +172,7 @@ where
         rkyv::api::high::HighSerializer<Vec<u8>, rkyv::ser::allocator::ArenaHandle<'a>, Failure>,
     >,
 {
-    let prefix = alloc::vec![noun as u8, VERSION];
+    let prefix = alloc::vec![noun as u8, FORMAT_VERSION];
     let written = rkyv::api::high::to_bytes_in::<_, Failure>(value, prefix);
     written.expect("an archive into memory cannot fail")
 }

@@ -8,7 +8,7 @@ use core::str::FromStr;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, check_kind, layout, read_head, write_head};
+use crate::codec::{FORMAT_VERSION, Noun, check_kind, layout, read_head, write_head};
 use crate::error::{DecodeError, EncodeError, ShapeError};
 use crate::ids::{Sequence, SessionSequence};
 use crate::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN, VALUE_BYTES_MAX};
@@ -180,7 +180,7 @@ impl Proposal<'_> {
         write_head(
             &ProposalHead {
                 kind: Noun::Proposal as u8,
-                version: VERSION,
+                version: FORMAT_VERSION,
                 operation: self.operation,
                 precondition,
                 durability: self.durability,

@@ -4,7 +4,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, layout, read_head, write_head};
+use crate::codec::{FORMAT_VERSION, Noun, layout, read_head, write_head};
 use crate::error::{DecodeError, EncodeError};
 use crate::ids::{Epoch, Nanos};
 use crate::record::Record;
@@ -49,7 +49,10 @@ impl<'a> Published<'a> {
         let (head, record) = out.split_at_mut(PUBLISHED_HEAD_BYTES);
         self.record.encode(record)?;
         let (epoch, time) = (self.epoch.0, self.time.0);
-        write_head(&PublishedHead { kind: Noun::Published as u8, version: VERSION, epoch, time }, head);
+        write_head(
+            &PublishedHead { kind: Noun::Published as u8, version: FORMAT_VERSION, epoch, time },
+            head,
+        );
         Ok(needed)
     }
 

@@ -6,7 +6,7 @@ use core::fmt;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, layout, read_head, write_head};
+use crate::codec::{FORMAT_VERSION, Noun, layout, read_head, write_head};
 use crate::error::{DecodeError, ShapeError};
 use crate::ids::{Epoch, Nanos, Sequence, SessionSequence};
 use crate::limits::RECEIPT_BYTES;
@@ -118,7 +118,7 @@ impl Receipt {
         let mut out = [0; RECEIPT_BYTES];
         let head = ReceiptHead {
             kind: Noun::Receipt as u8,
-            version: VERSION,
+            version: FORMAT_VERSION,
             stage: self.stage,
             durability: self.durability,
             refusal,

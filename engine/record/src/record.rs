@@ -4,7 +4,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, VERSION, layout, read_head, write_head};
+use crate::codec::{FORMAT_VERSION, Noun, layout, read_head, write_head};
 use crate::error::{DecodeError, EncodeError, ShapeError};
 use crate::hash::Domain;
 use crate::ids::{Hash, NodeTag, Sequence, SessionId, SessionSequence};
@@ -184,7 +184,7 @@ impl<'a> Record<'a> {
         let (verdict, refusal) = self.verdict.to_tag();
         RecordHead {
             kind: Noun::Record as u8,
-            version: VERSION,
+            version: FORMAT_VERSION,
             operation: self.operation,
             precondition,
             durability: self.durability,

@@ -8,7 +8,7 @@ use core::fmt;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
-use crate::codec::{Noun, VERSION};
+use crate::codec::{FORMAT_VERSION, Noun};
 use crate::ids::{ClusterId, NodeId, OperatorId, ShardId, Signature};
 
 /// Stands in front of everything that is ever signed.
@@ -196,7 +196,8 @@ pub fn verify<S: Statement>(statement: &S, signature: &Signature) -> Result<(), 
 }
 
 // Kinds and nouns are numbered apart; both stand in the signed bytes, so both are pinned.
-const _: () = assert!(StatementKind::Evidence as u8 == 7 && Noun::Evidence as u8 == 11 && VERSION == 1);
+const _: () =
+    assert!(StatementKind::Evidence as u8 == 7 && Noun::Evidence as u8 == 11 && FORMAT_VERSION == 1);
 
 #[cfg(test)]
 mod tests;

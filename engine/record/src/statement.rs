@@ -6,7 +6,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::block::{BlockHeader, HEADER_BYTES};
-use crate::codec::{Noun, VERSION, layout, read_head, write_head};
+use crate::codec::{FORMAT_VERSION, Noun, layout, read_head, write_head};
 use crate::error::{DecodeError, ShapeError};
 use crate::ids::{ClusterId, Epoch, Hash, NodeId, Sequence, ShardId};
 use crate::sign::{PREAMBLE_BYTES, Statement, StatementKind, fixed_statement};
@@ -138,7 +138,7 @@ impl Vote {
         let mut out = [0; VOTE_BYTES];
         let head = VoteHead {
             kind: Noun::Vote as u8,
-            version: VERSION,
+            version: FORMAT_VERSION,
             shard: self.shard.0,
             epoch: self.epoch.0,
             sequence: self.sequence.0,
@@ -175,7 +175,7 @@ impl Ballot {
         let mut out = [0; BALLOT_BYTES];
         let head = BallotHead {
             kind: Noun::Ballot as u8,
-            version: VERSION,
+            version: FORMAT_VERSION,
             shard: self.shard.0,
             epoch: self.epoch.0,
             tip_epoch: self.tip_epoch.0,
@@ -213,7 +213,7 @@ impl BallotGrant {
         let mut out = [0; BALLOT_GRANT_BYTES];
         let head = BallotGrantHead {
             kind: Noun::BallotGrant as u8,
-            version: VERSION,
+            version: FORMAT_VERSION,
             shard: self.shard.0,
             epoch: self.epoch.0,
             cluster: self.cluster.0,
