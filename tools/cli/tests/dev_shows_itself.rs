@@ -116,6 +116,19 @@ fn the_node_does_not_outlive_its_dev() {
 }
 
 #[test]
+fn a_directory_in_memory_is_called_so() {
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+        println!("skipped: no /dev/shm here");
+        return;
+    };
+    let place = tempfile::tempdir().unwrap();
+    let (mut child, _out, ready) = start_quietly(&place, &["--dir", memory.path().to_str().unwrap()]);
+    signal(&child, Signal::INT);
+    assert_eq!(wait_for(&mut child), Some(0));
+    assert_eq!(ready["in_memory"], true);
+}
+
+#[test]
 fn several_nodes_are_refused_with_the_reason() {
     let answer = support::ask(&["dev", "--nodes", "3"]).expect(2);
     assert!(answer.err().contains("not in this version"), "{}", answer.err());

@@ -67,7 +67,7 @@ impl Show<'_> {
                 format!("   {what:<24}{says:<40}{:>9}", words(after))
             };
             let seen = format!("every process sees it, {}", crate::data::stage_word(stage));
-            let flushed = format!("on disk, committed as sequence {}", receipt.sequence);
+            let flushed = format!("flushed, committed as sequence {}", receipt.sequence);
             [
                 row("put risk/limit 100", "the call returns", put),
                 row("get", &seen, visible),
@@ -151,9 +151,10 @@ impl Show<'_> {
 
     fn kill_and_restart(&mut self, running: Running) -> Result<Running, Failure> {
         self.output.tell("5. The node is killed in the middle of its work (kill -9) and started again.")?;
-        let mut tickets = self.submit_chain(0..CHAIN / 2)?;
-        let answered_before: Vec<Receipt> = self.answers(&tickets[..CHAIN / 4])?;
+        let mut tickets = self.submit_chain(0..CHAIN / 4)?;
+        let answered_before: Vec<Receipt> = self.answers(&tickets)?;
         let killed = running.id();
+        tickets.extend(self.submit_chain(CHAIN / 4..CHAIN / 2)?); // In flight when the blow falls.
         running.kill_hard()?;
         let began = Instant::now();
         self.wait_until(

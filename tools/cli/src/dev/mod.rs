@@ -31,8 +31,12 @@ pub(crate) fn dev(
     output.tell("Starting a node.")?;
     let mut running = start(&node, START_PATIENCE)?;
     let announcement = announce(output, &socket);
-    output.result(event("ready", &[("socket", text(&socket)), ("dir", text(home.path()))]), || {
-        format!("  It runs as process {}, its socket is {}\n", running.id(), socket.display())
+    let in_memory = is_in_memory(home.path());
+    let fields = [("socket", text(&socket)), ("dir", text(home.path())), ("in_memory", in_memory.into())];
+    output.result(event("ready", &fields), || {
+        let warning =
+            if in_memory { "\n  Its directory is in memory: nothing survives a power cut." } else { "" };
+        format!("  It runs as process {}, its socket is {}{warning}\n", running.id(), socket.display())
     })?;
     if !dev.no_demo {
         running = demo::show(output, &node, running, interrupted)?;
@@ -68,8 +72,9 @@ impl Home {
             )
         };
         let Some(dir) = given else {
-            let made = tempfile::Builder::new().prefix("io_oi-dev-").tempdir();
-            return made.map(Home::Temporary).map_err(|error| failed(&std::env::temp_dir(), error));
+            let place = temporary_place();
+            let made = tempfile::Builder::new().prefix("io_oi-dev-").tempdir_in(&place);
+            return made.map(Home::Temporary).map_err(|error| failed(&place, error));
         };
         std::fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
         dir.canonicalize().map(Home::Given).map_err(|error| failed(dir, error))
@@ -96,6 +101,27 @@ impl Home {
         }
     }
 }
+
+/// Where temporary directories go: on a disk, so that durable means durable. A `TMPDIR` is obeyed wherever it is.
+fn temporary_place() -> PathBuf {
+    let usual = std::env::temp_dir();
+    let on_disk = PathBuf::from("/var/tmp");
+    let is_chosen = std::env::var_os("TMPDIR").is_some();
+    if !is_chosen && is_in_memory(&usual) && !is_in_memory(&on_disk) && on_disk.is_dir() {
+        on_disk
+    } else {
+        usual
+    }
+}
+
+/// Whether a directory lives in memory only. One that cannot be asked counts as a disk: the node will tell.
+fn is_in_memory(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).is_ok_and(|found| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&(found.f_type as u64)))
+}
+
+/// From the kernel's `magic.h`.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
 /// Starts the node and waits until it answers; a wait over a second shows that it lives.
 fn start(node: &NodeProcess, patience: Duration) -> Result<Running, Failure> {
