@@ -32,7 +32,7 @@ impl NodeProcess {
     /// Starts a node; its own words when it does not serve.
     pub(crate) fn try_start(dir: &Path, settings: &[&str]) -> Result<Self, String> {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "support::be_a_node", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "support::be_a_node", "--nocapture", "--test-threads=1"])
             .env(DIR_VARIABLE, dir)
             .env(SETTINGS_VARIABLE, settings.join("\n"))
             .stdin(Stdio::piped())
@@ -166,9 +166,9 @@ pub(crate) fn small_config(dir: &Path, settings: &str) -> Config {
     Config::layered("test", "", [], &overrides).unwrap()
 }
 
-/// Not a test: the node that the tests start in a process of its own. Stops when its standard input ends.
+/// The node that the tests start in a process of its own; run by itself it does nothing. Stops when its standard input
+/// ends.
 #[test]
-#[ignore = "started by other tests"]
 fn be_a_node() {
     let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
     let settings = std::env::var(SETTINGS_VARIABLE).unwrap();
