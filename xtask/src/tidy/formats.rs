@@ -31,12 +31,12 @@ fn check_drawing(files: &Files, page: &str, folder: &str, constant: &str, faults
         }
         return;
     };
-    let wanted = format!("Version {version}");
+    let wanted = format!("version {version}");
     match files.text(page) {
         None => {
             faults.push(fault(source, 1, format!("{constant} {version} is drawn nowhere: {page} is missing")))
         }
-        Some(text) if !text.lines().take(12).any(|line| line.contains(&wanted)) => {
+        Some(text) if !text.lines().take(12).any(|line| line.to_lowercase().contains(&wanted)) => {
             faults.push(fault(
                 page,
                 1,
