@@ -26,7 +26,7 @@ pub(crate) fn measure(
     extent: &Extent,
     node_options: &NodeOptions,
 ) -> Result<Findings, Failure> {
-    let nodes = Nodes::open(node_options, &[])?;
+    let nodes = Nodes::open(node_options, &[ring_setting(options)])?;
     let mut subject = Subject::new(options, &nodes)?;
     let bounds = extent.bounds(RUN_LENGTH);
     subject.closed(WARM_UP.min(bounds), 64, &mut Recorder::of_ns())?;
@@ -47,6 +47,13 @@ pub(crate) fn measure(
     drop(subject);
     nodes.close()?;
     Ok(findings)
+}
+
+/// A ring that holds everything that may be in flight, so that `Full` bounds no point of the sweep.
+fn ring_setting(options: &Commit) -> String {
+    let most = options.in_flight.iter().copied().max().unwrap_or(1) as usize;
+    let bytes = most * (options.payload as usize + RECORD_EXTRA_BYTES);
+    format!("lane.proposal_bytes={}", bytes.next_power_of_two().clamp(RING_BYTES_MIN, RING_BYTES_MAX))
 }
 
 /// The client and the keys it rewrites.
@@ -216,6 +223,9 @@ const SHARE_OF_CLOSED: f64 = 0.7;
 /// Load and floor take turns this often.
 const PIECES: u32 = 5;
 const FLUSHES_PER_PIECE: usize = 20;
+/// A node's own default, and the most that it takes.
+const RING_BYTES_MIN: usize = 1 << 20;
+const RING_BYTES_MAX: usize = 64 << 20;
 const FLOOR_FILE_BYTES: u64 = 32 << 20;
 /// About what a record adds to its payload in a block: key, head, hash.
 const RECORD_EXTRA_BYTES: usize = 128;

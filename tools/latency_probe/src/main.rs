@@ -4,6 +4,7 @@
 //! right.
 
 mod answers;
+mod cleanup;
 mod cli;
 mod clock;
 mod commit;
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
 
 /// True when every answer was right.
 fn run(cli: &Cli) -> Result<bool, Failure> {
+    if !matches!(cli.target, Target::NodeRun(_)) {
+        cleanup::on_interrupt();
+    }
     let (name, findings) = match &cli.target {
         Target::HotRead(options) => {
             ("hot-read", hot_read::measure(options, &cli.extent, &cli.nodes, cli.json)?)

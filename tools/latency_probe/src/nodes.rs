@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use io_oi_client::{Client, Options};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::cleanup;
 use crate::cli::NodeOptions;
 use crate::failure::Failure;
 use crate::node_run;
@@ -66,6 +67,9 @@ impl Nodes {
             return Err(Failure::Usage(format!(
                 "--spawn {count}: this version runs one node per cluster; use --spawn 1, or --attach to running nodes"
             )));
+        }
+        if options.keep {
+            cleanup::forget_directory(place.path());
         }
         let mut settings = vec![format!("idle={}", options.idle)];
         settings.extend_from_slice(more);
@@ -182,6 +186,7 @@ impl Spawned {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let answer = first_line(&mut child, START_MAX);
+        cleanup::note_child(child.id());
         self.child = Some(child);
         if answer.as_deref() == Some(node_run::READY) {
             return Ok(());
@@ -196,8 +201,12 @@ impl Spawned {
         let asked = Instant::now();
         loop {
             match child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) if status.success() => {
+                    cleanup::forget_child(child.id());
+                    return Ok(());
+                }
                 Ok(Some(status)) => {
+                    cleanup::forget_child(child.id());
                     let reason = format!("it stopped with {status}; {}", self.last_words());
                     return Err(Failure::Spawn { dir: self.dir.clone(), reason });
                 }
@@ -216,6 +225,7 @@ impl Spawned {
             // Both fail only when the child is gone already.
             let _ = child.kill();
             let _ = child.wait();
+            cleanup::forget_child(child.id());
         }
     }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use thiserror::Error;
 
+use crate::cleanup;
+
 /// A directory that is removed when dropped, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -40,6 +42,7 @@ impl Place {
         let made = std::fs::create_dir_all(&parent)
             .and_then(|()| tempfile::Builder::new().prefix(PREFIX).rand_bytes(8).tempdir_in(&parent));
         let dir = made.map_err(|error| PlaceError::Make { parent, error })?;
+        cleanup::note_directory(dir.path());
         Ok(Self { path: dir.path().to_path_buf(), dir: Some(dir) })
     }
 
@@ -62,6 +65,7 @@ impl Place {
 
     /// Leaves the directory where it is.
     pub(crate) fn keep(&mut self) {
+        cleanup::forget_directory(&self.path);
         if let Some(dir) = self.dir.take() {
             self.path = dir.keep();
         }
@@ -69,10 +73,17 @@ impl Place {
 
     /// Removes the directory now, also one that was kept by an earlier run.
     pub(crate) fn remove(mut self) {
+        cleanup::forget_directory(&self.path);
         match self.dir.take() {
             Some(dir) => drop(dir),
             None => drop(std::fs::remove_dir_all(&self.path)),
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        cleanup::forget_directory(&self.path);
     }
 }
 

@@ -2,8 +2,9 @@
 
 mod support;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Node, directory, run, run_json, text};
+use support::{Node, directory, probe, run, run_json, text, until};
 
 /// Everything that the contract names, with its type; answers the runs.
 fn check_contract<'a>(report: &'a Value, target: &str) -> &'a [Value] {
@@ -134,6 +135,19 @@ fn people_get_a_table_and_what_the_host_lacks() {
     let output = run(&["hiccup", "--seconds", "0.02"]);
     let out = text(&output.stdout);
     assert!(output.status.success() && out.contains("p99.9") && out.contains("isolated-cpus"), "{out}");
+}
+
+#[test]
+fn an_interrupted_probe_leaves_nothing_behind() {
+    let dir = directory();
+    let place = dir.path().to_str().expect("a readable path");
+    let mut interrupted = probe(&["put", "--seconds", "60", "--dir", place]).spawn().expect("the probe runs");
+    let count = || std::fs::read_dir(place).expect("readable").count();
+    until("the node's directory is there", || count() == 1);
+    let pid = Pid::from_raw(interrupted.id() as i32).expect("a process id");
+    kill_process(pid, Signal::TERM).expect("it was running");
+    let status = interrupted.wait().expect("it was a child");
+    assert_eq!((status.code(), count()), (Some(130), 0));
 }
 
 #[test]
