@@ -13,8 +13,9 @@
 //! a miss ends at the home's bitmap. Removing an entry clears its bit and its slot; there are no tombstones.
 //!
 //! Invariant (reads): what a reader returns stood in one version of one slot whose sequence lock was even and
-//! unchanged around all loads, and the whole key was compared. A miss is returned only when the home's lock was
-//! unchanged around the search; every link and unlink of a key changes its home's lock.
+//! unchanged around all loads, and the whole key was compared. The slot alone says whether an entry is there: its
+//! link is set before it appears and cleared after it has gone, so a present key is never missed, and a key that was
+//! seen is missed later only when it was deleted meanwhile.
 //!
 //! Invariant (memory): a block of the large-value area is reused only after its slot's lock has changed, and not
 //! while a pin holds it.

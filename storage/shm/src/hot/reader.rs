@@ -269,13 +269,9 @@ impl Reader {
         wanted: u64,
         visit: &mut impl FnMut(&Slot, u64, u64) -> Option<T>,
     ) -> Seen<T> {
-        let home = self.slot(home_at);
-        // Acquire pairs with the Release in `slot::unlock`: the links we follow lead to whole entries.
-        let home_lock = home[SLOT_LOCK].load(Acquire);
-        let home_meta = home[SLOT_META].load(Relaxed);
-        if slot::is_locked(home_lock) {
-            return Seen::Disturbed;
-        }
+        // Links are set before their entry appears and cleared after it has gone: the slots alone say what is there.
+        // A key that this thread has seen, or knows of otherwise, is linked for it, too.
+        let home_meta = self.slot(home_at)[SLOT_META].load(Relaxed);
         let mut hops = home_meta as u32;
         while hops != 0 {
             let hop = hops.trailing_zeros() as usize;
@@ -286,15 +282,9 @@ impl Reader {
             }
         }
         if home_meta & STASHED != 0 {
-            let answer = self.search_stash(key, hash, wanted, visit);
-            if !matches!(answer, Seen::Absent) {
-                return answer;
-            }
+            return self.search_stash(key, hash, wanted, visit);
         }
-        // Acquire fence pairs with the Release fence in `slot::lock`. Had the key been linked or moved during our
-        // search, its home's lock would have changed.
-        fence(Acquire);
-        if home[SLOT_LOCK].load(Relaxed) == home_lock { Seen::Absent } else { Seen::Disturbed }
+        Seen::Absent
     }
 
     #[cold]
@@ -315,8 +305,9 @@ impl Reader {
         Seen::Absent
     }
 
-    /// Lets `visit` copy if the key stands in this slot. `Absent` needs no check of this slot's lock: while the
-    /// home's lock stays the same, key and tag of every slot that it links to stay the same.
+    /// Lets `visit` copy if the key stands in this slot. `Absent` needs no second look at the lock: from before an
+    /// entry appears until after it has gone, key and tag stay the same, so if they differ there was a moment, during
+    /// this very look, when the key was not here.
     #[inline(always)]
     fn try_slot<T>(
         &self,

@@ -487,12 +487,11 @@ impl Writer {
         };
         let home_at = self.home_at(hash);
         let link = self.link_of(hash, at);
+        // The way to the slot first, then the entry: whoever has seen the entry once finds the way again.
+        self.relink(home_at, |of_home| of_home | link);
         let slot = self.slot(at);
         let locked = slot::lock(slot);
-        let mut of_home = slot[SLOT_META].load(Relaxed) & OF_HOME;
-        if at == home_at {
-            of_home |= link;
-        }
+        let of_home = slot[SLOT_META].load(Relaxed) & OF_HOME;
         slot[SLOT_META].store(of_home | meta, Relaxed);
         match key_granule {
             Some(granule) => slot[SLOT_PAYLOAD].store(granule.into(), Relaxed),
@@ -500,22 +499,17 @@ impl Writer {
         }
         store_newest(slot, stamp, stage, source);
         slot::unlock(slot, locked, 0);
-        if at != home_at {
-            self.relink(home_at, |of_home| of_home | link);
-        }
         self.stashed += u64::from(link == STASHED);
         self.entries += 1;
         self.show_entries();
         Ok(())
     }
 
-    /// Changes what a home links to.
+    /// Changes what a home links to. That says nothing of the entry in the home's own slot, so its lock stays as it
+    /// is: one word changes in one step.
     fn relink(&self, home_at: usize, change: impl FnOnce(u64) -> u64) {
-        let home = self.slot(home_at);
-        let locked = slot::lock(home);
-        let meta = home[SLOT_META].load(Relaxed);
-        home[SLOT_META].store(change(meta), Relaxed);
-        slot::unlock(home, locked, slot::cell_of(locked));
+        let meta = &self.slot(home_at)[SLOT_META];
+        meta.store(change(meta.load(Relaxed)), Relaxed);
     }
 
     /// Removes an entry with all of its versions.
@@ -526,20 +520,14 @@ impl Writer {
         if link == STASHED && self.is_home_stashed_without(home_at, hash, at) {
             link = 0;
         }
-        if at != home_at {
-            self.relink(home_at, |meta| meta & !link);
-        }
         let slot = self.slot(at);
         let meta = slot[SLOT_META].load(Relaxed);
         let large = large_in_slot(slot);
-        let anchor = slot::cell_of(slot[SLOT_LOCK].load(Relaxed));
         let locked = slot::lock(slot);
-        let mut of_home = meta & OF_HOME;
-        if at == home_at {
-            of_home &= !link;
-        }
-        slot[SLOT_META].store(of_home, Relaxed);
+        let anchor = slot::cell_of(locked);
+        slot[SLOT_META].store(meta & OF_HOME, Relaxed);
         slot::unlock(slot, locked, 0);
+        self.relink(home_at, |of_home| of_home & !link); // The entry first, then the way to it.
         if meta & FAR_KEY != 0 {
             // Keys are never pinned: readers that compare this one now are turned back by the lock.
             let granule = self.slot(at)[SLOT_PAYLOAD].load(Relaxed) as u32;
