@@ -17,7 +17,7 @@ const ROUNDS: u64 = 5;
 const ROUNDS_NIGHTLY: u64 = 200;
 const IMAGE_MEGABYTES: u64 = 512;
 /// A log longer than this is begun anew, so that it fits the image.
-const FRAMES_MAX: u64 = 200_000;
+const FRAMES_MAX: u64 = 100_000;
 
 #[test]
 fn ext4_loses_nothing_that_was_acknowledged() {
