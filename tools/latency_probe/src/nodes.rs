@@ -175,6 +175,7 @@ impl Spawned {
 
     fn start(&mut self) -> Result<(), Failure> {
         let failed = |reason: String| Failure::Spawn { dir: self.dir.clone(), reason };
+        let mut left = cleanup::hold();
         std::fs::create_dir_all(&self.dir).map_err(|error| failed(error.to_string()))?;
         let errors = File::create(self.error_file()).map_err(|error| failed(error.to_string()))?;
         let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
@@ -185,8 +186,9 @@ impl Spawned {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+        left.note_child(child.id());
+        drop(left);
         let answer = first_line(&mut child, START_MAX);
-        cleanup::note_child(child.id());
         self.child = Some(child);
         if answer.as_deref() == Some(node_run::READY) {
             return Ok(());

@@ -39,10 +39,11 @@ impl Place {
     /// A fresh directory in `parent`, or on the first real disk among the usual places.
     pub(crate) fn fresh(parent: Option<&Path>) -> Result<Self, PlaceError> {
         let parent = parent.map_or_else(default_parent, Path::to_path_buf);
+        let mut left = cleanup::hold();
         let made = std::fs::create_dir_all(&parent)
             .and_then(|()| tempfile::Builder::new().prefix(PREFIX).rand_bytes(8).tempdir_in(&parent));
         let dir = made.map_err(|error| PlaceError::Make { parent, error })?;
-        cleanup::note_directory(dir.path());
+        left.note_directory(dir.path());
         Ok(Self { path: dir.path().to_path_buf(), dir: Some(dir) })
     }
 
@@ -73,16 +74,17 @@ impl Place {
 
     /// Removes the directory now, also one that was kept by an earlier run.
     pub(crate) fn remove(mut self) {
-        cleanup::forget_directory(&self.path);
-        match self.dir.take() {
-            Some(dir) => drop(dir),
-            None => drop(std::fs::remove_dir_all(&self.path)),
+        if let Some(dir) = self.dir.take() {
+            return drop(dir);
         }
+        // A directory that cannot be removed stays for the operator, as it was found.
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        drop(self.dir.take());
         cleanup::forget_directory(&self.path);
     }
 }
