@@ -210,6 +210,12 @@ impl Config {
         Ok(config)
     }
 
+    /// What a new node's idle shards do with these settings on this machine: `spin`, `yield` or `park`.
+    pub fn idle_here(&self) -> &'static str {
+        let shards = self.shards.unwrap_or(1);
+        crate::idle::Placement::of(self, usize::from(shards)).idle.name()
+    }
+
     /// Refuses values that no node can work with.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::IdleSetting;
+use crate::config::{Config, IdleSetting};
 
 /// How a shard passes the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,26 @@ pub(crate) struct Placement {
     pub(crate) cores: Vec<usize>,
 }
 
+impl Idle {
+    /// As in configuration and reports.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Idle::Spin => "spin",
+            Idle::Yield => "yield",
+            Idle::Park { .. } => "park",
+        }
+    }
+}
+
 impl Placement {
+    /// What these settings come to on this machine.
+    pub(crate) fn of(config: &Config, shards: usize) -> Self {
+        let available: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let park_after = Duration::from_micros(config.park_after_us);
+        Self::choose(config.idle, park_after, config.cores.as_deref(), &available, shards)
+    }
+
     /// Pins only where every shard gets a core and one is left for everybody else, or where the operator says so.
     pub(crate) fn choose(
         setting: IdleSetting,

@@ -254,7 +254,7 @@ impl Crew {
     ) -> Result<Self, StartError> {
         let (reporter, reports) = channel();
         let mut crew = Self { executors: Vec::new(), orders: Vec::new(), reports };
-        let placement = place(&common.config, common.identity.shards().count());
+        let placement = Placement::of(&common.config, common.identity.shards().count());
         for shard in common.identity.shards() {
             let hired =
                 crew.hire_one(common, directory, notices, judge.clone(), shard, &placement, &reporter);
@@ -413,13 +413,6 @@ fn keep_house(
         })
     };
     std::thread::Builder::new().name("io_oi-house".to_owned()).spawn(body).map_err(StartError::Resources)
-}
-
-fn place(config: &Config, shards: usize) -> Placement {
-    let available: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    let park_after = Duration::from_micros(config.park_after_us);
-    Placement::choose(config.idle, park_after, config.cores.as_deref(), &available, shards)
 }
 
 /// Whether anybody but the node's user and root may attach.

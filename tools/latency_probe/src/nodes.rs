@@ -74,6 +74,8 @@ impl Nodes {
         let mut settings = vec![format!("idle={}", options.idle)];
         settings.extend_from_slice(more);
         settings.extend_from_slice(&options.settings);
+        let config =
+            io_oi_node::Config::load(None, &settings).map_err(|error| Failure::Usage(error.to_string()))?;
         let mut spawned = Spawned { dir: place.path().join("node-0"), settings, child: None };
         spawned.start_within(patience)?;
         Ok(Self {
@@ -81,7 +83,7 @@ impl Nodes {
             attached: Vec::new(),
             place: Some(place),
             keep: options.keep,
-            idle: options.idle.clone(),
+            idle: config.idle_here().to_owned(),
         })
     }
 

@@ -5,6 +5,7 @@
 //! - an append starts its flush at once when one can be started, before anything else is done with the block.
 
 use io_oi_record::limits::RECORD_BYTES_MAX;
+use io_oi_record::published::{PUBLISHED_HEAD_BYTES, Published};
 use io_oi_record::{
     Epoch, Nanos, Operation, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence, SessionId, ShardId,
     Verdict,
@@ -269,15 +270,12 @@ pub(super) fn stamp(epoch: Epoch, time: Nanos, record: &Record<'_>) -> hot::Stam
     }
 }
 
-/// Epoch and time in front of the record, little endian: what subscribers read.
+/// What subscribers read.
 fn encode_feed_frame(epoch: Epoch, time: Nanos, record: &Record<'_>, out: &mut [u8]) -> usize {
-    out[..8].copy_from_slice(&epoch.get().to_le_bytes());
-    out[8..16].copy_from_slice(&time.get().to_le_bytes());
-    let bytes =
-        record.encode(&mut out[FEED_HEAD_BYTES..]).expect("a committed record is well-shaped and fits");
-    FEED_HEAD_BYTES + bytes
+    Published { epoch, time, record: *record }
+        .encode(out)
+        .expect("a committed record is well-shaped and fits")
 }
 
-const FEED_HEAD_BYTES: usize = 16;
 /// Longest frame of the feed.
-pub(super) const FEED_FRAME_BYTES_MAX: usize = FEED_HEAD_BYTES + RECORD_BYTES_MAX;
+pub(super) const FEED_FRAME_BYTES_MAX: usize = PUBLISHED_HEAD_BYTES + RECORD_BYTES_MAX;

@@ -79,7 +79,14 @@ fn write_until(socket: &std::path::Path, is_over: &AtomicBool) -> (HashMap<u64, 
     }
     let deadline = soon();
     while answered < puts {
-        assert!(std::time::Instant::now() < deadline, "{answered} of {puts} puts were answered");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{answered} of {puts} puts were answered, the client waits for {}, attached: {}, {:?}; node: {:?}",
+            client.open_count(),
+            client.is_attached(),
+            client.stats(),
+            client.counters(io_oi_record::ShardId(0)).collect::<Vec<_>>(),
+        );
         take(&mut client, &mut answered);
         std::thread::sleep(Duration::from_micros(200));
     }
