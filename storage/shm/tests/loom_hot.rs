@@ -1,14 +1,19 @@
-//! Every interleaving (up to a bound of preemptions) of a hot table's writer and a reader of the same entry.
+//! Interleavings of a hot table's writer and a reader of the same entry, and the stale values that each load may see.
+//!
+//! One preemption at any place, and ten seconds for each model, which most need not. For more:
+//! `LOOM_MAX_PREEMPTIONS=2 LOOM_MAX_DURATION=3600`.
 #![cfg(loom)]
 
 use io_oi_shm::HashSeed;
 use io_oi_shm::hot::{Config, Epoch, ReadError, Reader, Sequence, Stage, Stamp, Writer};
 use io_oi_shm::lane::{self, ClientLane, NodeLane};
 use loom::thread;
+use std::time::Duration;
 
 fn check(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = builder.preemption_bound.or(Some(1));
+    builder.max_duration = builder.max_duration.or(Some(Duration::from_secs(10)));
     builder.check(model);
 }
 
@@ -44,59 +49,89 @@ fn sequence_of(answer: Result<Option<io_oi_shm::hot::Found>, ReadError>, out: &[
     }
 }
 
+/// Runs `write` in this thread and `read` in another. The reader is the spawned one, because loom lets spawned threads
+/// wait first: it then finds an interleaving at every store that the reader's loads depend on.
+fn side_by_side<T: Send + 'static>(
+    (mut writer, reader): (Writer, Reader),
+    write: impl FnOnce(&mut Writer),
+    read: impl FnOnce(&Reader) -> T + Send + 'static,
+) -> (Writer, Reader, T) {
+    let reading = thread::spawn(move || {
+        let seen = read(&reader);
+        (reader, seen)
+    });
+    write(&mut writer);
+    let (reader, seen) = reading.join().unwrap();
+    (writer, reader, seen)
+}
+
+fn put(writer: &mut Writer, key: &[u8], sequence: u64) {
+    writer.publish_committed(key, Some(&sequence.to_le_bytes()), stamp(sequence)).unwrap();
+}
+
+fn delete(writer: &mut Writer, key: &[u8], sequence: u64) {
+    writer.publish_committed(key, None, stamp(sequence)).unwrap();
+}
+
+fn get(reader: &Reader, key: &[u8]) -> Option<u64> {
+    let mut out = [0; 8];
+    sequence_of(reader.get(key, &mut out), &out)
+}
+
 #[test]
 fn a_read_beside_an_update_is_whole_and_never_goes_back() {
     check(|| {
-        let (mut writer, reader) = table();
-        writer.publish_committed(b"k", Some(&1u64.to_le_bytes()), stamp(1)).unwrap();
-        let updater = thread::spawn(move || {
-            writer.publish_committed(b"k", Some(&2u64.to_le_bytes()), stamp(2)).unwrap();
-        });
-        let mut out = [0; 8];
-        let first = sequence_of(reader.get(b"k", &mut out), &out);
-        let second = sequence_of(reader.get(b"k", &mut out), &out);
+        let mut table = table();
+        put(&mut table.0, b"k", 1);
+        let (_, reader, (first, second)) = side_by_side(
+            table,
+            |writer| put(writer, b"k", 2),
+            |reader| (get(reader, b"k"), get(reader, b"k")),
+        );
         assert!(first != Some(0) && second != Some(0), "a present key was missed");
         if let (Some(first), Some(second)) = (first, second) {
             assert!(first <= second, "a version went back");
         }
-        updater.join().unwrap();
-        assert_eq!(sequence_of(reader.get(b"k", &mut out), &out), Some(2));
+        assert_eq!(get(&reader, b"k"), Some(2));
     });
 }
 
 #[test]
 fn the_committed_version_stays_readable_while_a_newer_one_comes_and_is_decided() {
     check(|| {
-        let (mut writer, reader) = table();
-        writer.publish_committed(b"k", Some(&1u64.to_le_bytes()), stamp(1)).unwrap();
-        let decider = thread::spawn(move || {
-            writer.publish_tentative(b"k", Some(&2u64.to_le_bytes()), stamp(2)).unwrap();
-            writer.publish_committed(b"k", Some(&2u64.to_le_bytes()), stamp(2)).unwrap();
-        });
-        let mut out = [0; 8];
-        let answer = reader.get_committed(b"k", &mut out);
-        if let Ok(Some(found)) = answer {
-            assert_eq!(found.stage, Stage::Committed);
-        }
-        assert_ne!(sequence_of(answer, &out), Some(0), "a committed key was missed");
-        decider.join().unwrap();
+        let mut table = table();
+        put(&mut table.0, b"k", 1);
+        let (writer, ..) = side_by_side(
+            table,
+            |writer| {
+                writer.publish_tentative(b"k", Some(&2u64.to_le_bytes()), stamp(2)).unwrap();
+                put(writer, b"k", 2);
+            },
+            |reader| {
+                let mut out = [0; 8];
+                let answer = reader.get_committed(b"k", &mut out);
+                if let Ok(Some(found)) = answer {
+                    assert_eq!(found.stage, Stage::Committed);
+                }
+                assert_ne!(sequence_of(answer, &out), Some(0), "a committed key was missed");
+            },
+        );
+        assert_eq!(writer.stats().versions_used, 0);
     });
 }
 
 /// "a" is deleted and "b" gets its slot while `key` is read; `right` are the sequences that may be found.
 fn read_while_a_slot_changes_hands(key: &'static [u8], right: [u64; 2]) {
     check(move || {
-        let (mut writer, reader) = table();
-        writer.publish_committed(b"a", Some(&1u64.to_le_bytes()), stamp(1)).unwrap();
-        let changer = thread::spawn(move || {
-            writer.publish_committed(b"a", None, stamp(2)).unwrap();
-            writer.publish_committed(b"b", Some(&3u64.to_le_bytes()), stamp(3)).unwrap();
-        });
-        let mut out = [0; 8];
-        let found = sequence_of(reader.get(key, &mut out), &out);
+        let mut table = table();
+        put(&mut table.0, b"a", 1);
+        let change = |writer: &mut Writer| {
+            delete(writer, b"a", 2);
+            put(writer, b"b", 3);
+        };
+        let (_, reader, found) = side_by_side(table, change, |reader| get(reader, key));
         assert!(found.is_none_or(|found| right.contains(&found)), "another key's value came back: {found:?}");
-        changer.join().unwrap();
-        assert_eq!(sequence_of(reader.get(b"b", &mut out), &out), Some(3));
+        assert_eq!(get(&reader, b"b"), Some(3));
     });
 }
 
@@ -113,18 +148,15 @@ fn a_key_that_got_a_slot_is_never_taken_for_the_deleted_one() {
 #[test]
 fn a_key_that_stays_is_never_missed_while_its_neighbours_come_and_go() {
     check(|| {
-        let (mut writer, reader) = table();
-        // Homes are pairs of slots and there is only one pair: all keys crowd it, the third goes to the stash.
-        writer.publish_committed(b"a", Some(&1u64.to_le_bytes()), stamp(1)).unwrap();
-        writer.publish_committed(b"k", Some(&2u64.to_le_bytes()), stamp(2)).unwrap();
-        let changer = thread::spawn(move || {
-            writer.publish_committed(b"a", None, stamp(3)).unwrap();
-            writer.publish_committed(b"b", Some(&4u64.to_le_bytes()), stamp(4)).unwrap();
-        });
-        let mut out = [0; 8];
-        let found = sequence_of(reader.get(b"k", &mut out), &out);
+        let mut table = table();
+        put(&mut table.0, b"a", 1);
+        put(&mut table.0, b"k", 2);
+        let change = |writer: &mut Writer| {
+            delete(writer, b"a", 3);
+            put(writer, b"b", 4);
+        };
+        let (_, _, found) = side_by_side(table, change, |reader| get(reader, b"k"));
         assert!(matches!(found, None | Some(2)), "a present key was missed");
-        changer.join().unwrap();
     });
 }
 
@@ -133,76 +165,68 @@ fn a_key_that_stays_is_never_missed_while_its_neighbours_come_and_go() {
 #[test]
 fn a_key_once_seen_is_not_missed_later() {
     check(|| {
-        let (mut writer, reader) = table();
-        writer.publish_committed(b"a", Some(&1u64.to_le_bytes()), stamp(1)).unwrap();
-        let changer = thread::spawn(move || {
-            writer.publish_committed(b"k", Some(&2u64.to_le_bytes()), stamp(2)).unwrap();
-            writer.publish_committed(b"k", Some(&3u64.to_le_bytes()), stamp(3)).unwrap();
-        });
-        let mut out = [0; 8];
-        let first = sequence_of(reader.get(b"k", &mut out), &out);
-        let second = sequence_of(reader.get(b"k", &mut out), &out);
-        if let (Some(first), Some(second)) = (first, second) {
+        let mut table = table();
+        put(&mut table.0, b"a", 1);
+        let change = |writer: &mut Writer| {
+            put(writer, b"k", 2);
+            put(writer, b"k", 3);
+        };
+        let read = |reader: &Reader| (get(reader, b"k"), get(reader, b"k"));
+        if let (_, _, (Some(first), Some(second))) = side_by_side(table, change, read) {
             assert!(first <= second, "{first} was seen before {second}");
         }
-        changer.join().unwrap();
     });
 }
 
 #[test]
 fn a_key_once_gone_does_not_show_again() {
     check(|| {
-        let (mut writer, reader) = table();
-        writer.publish_committed(b"a", Some(&1u64.to_le_bytes()), stamp(1)).unwrap();
-        writer.publish_committed(b"k", Some(&2u64.to_le_bytes()), stamp(2)).unwrap();
-        let changer = thread::spawn(move || {
-            writer.publish_committed(b"k", Some(&3u64.to_le_bytes()), stamp(3)).unwrap();
-            writer.publish_committed(b"k", None, stamp(4)).unwrap();
-        });
-        let mut out = [0; 8];
-        let first = sequence_of(reader.get(b"k", &mut out), &out);
-        let second = sequence_of(reader.get(b"k", &mut out), &out);
-        assert!(
-            first != Some(0) || matches!(second, None | Some(0)),
-            "a deleted key came back as {second:?}"
-        );
-        changer.join().unwrap();
+        let mut table = table();
+        put(&mut table.0, b"a", 1);
+        put(&mut table.0, b"k", 2);
+        let change = |writer: &mut Writer| {
+            put(writer, b"k", 3);
+            delete(writer, b"k", 4);
+        };
+        let read = |reader: &Reader| (get(reader, b"k"), get(reader, b"k"));
+        let (_, _, (first, second)) = side_by_side(table, change, read);
+        let came_back = first == Some(0) && matches!(second, Some(1..));
+        assert!(!came_back, "a deleted key came back as {second:?}");
     });
 }
 
 #[test]
 fn a_stashed_key_is_found_or_absent_but_never_another() {
     check(|| {
-        let (mut writer, reader) = table();
-        writer.publish_committed(b"a", Some(&1u64.to_le_bytes()), stamp(1)).unwrap();
-        writer.publish_committed(b"b", Some(&2u64.to_le_bytes()), stamp(2)).unwrap();
-        let changer = thread::spawn(move || {
-            writer.publish_committed(b"c", Some(&3u64.to_le_bytes()), stamp(3)).unwrap();
+        // Homes are pairs of slots and there is only one pair: the third key goes to the stash.
+        let mut table = table();
+        put(&mut table.0, b"a", 1);
+        put(&mut table.0, b"b", 2);
+        let change = |writer: &mut Writer| {
+            put(writer, b"c", 3);
             assert_eq!(writer.stats().stashed, 1);
-            writer.publish_committed(b"c", None, stamp(4)).unwrap();
-        });
-        let mut out = [0; 8];
-        let found = sequence_of(reader.get(b"c", &mut out), &out);
+            delete(writer, b"c", 4);
+        };
+        let (_, reader, found) = side_by_side(table, change, |reader| get(reader, b"c"));
         assert!(matches!(found, None | Some(0 | 3)));
-        changer.join().unwrap();
-        assert_eq!(reader.get(b"c", &mut out), Ok(None));
+        assert_eq!(get(&reader, b"c"), Some(0));
     });
 }
 
 #[test]
 fn a_pinned_block_is_not_reused_while_it_is_looked_at() {
     check(|| {
-        let (mut writer, reader) = table();
+        let mut table = table();
         let (node, region) = NodeLane::plain(&lane_config()).unwrap();
         let client = ClientLane::plain(region).unwrap();
-        writer.add_pins(node.pins.clone());
-        writer.publish_committed(b"k", Some(&[1; 17]), stamp(1)).unwrap();
-        let updater = thread::spawn(move || {
+        table.0.add_pins(node.pins.clone());
+        table.0.publish_committed(b"k", Some(&[1; 17]), stamp(1)).unwrap();
+        let update = |writer: &mut Writer| {
             // The second update would get the block of the first version.
             writer.publish_committed(b"k", Some(&[2; 17]), stamp(2)).unwrap();
             writer.publish_committed(b"k", Some(&[3; 17]), stamp(3)).unwrap();
-        });
-        match reader.view(b"k", &client.pins) {
+        };
+        let look = move |reader: &Reader| match reader.view(b"k", &client.pins) {
             Err(error) => assert_eq!(error, ReadError::Stalled),
             Ok(view) => {
                 let view = view.expect("a present key");
@@ -213,8 +237,8 @@ fn a_pinned_block_is_not_reused_while_it_is_looked_at() {
                     "the block was reused under a view"
                 );
             }
-        }
-        updater.join().unwrap();
+        };
+        side_by_side(table, update, look);
     });
 }
 
