@@ -105,6 +105,18 @@ fn without_a_node_reads_go_on_and_say_that_they_are_old() {
 }
 
 #[test]
+fn a_node_that_lives_and_lets_go_of_its_client_is_attached_to_again() {
+    let (_dir, path) = place();
+    let world: Arc<Mutex<World>> = Arc::default();
+    let _node = PretendNode::start(&path, world.clone(), Habit::LetGoOnce);
+    let mut client = attach(&path);
+    let ticket = client.put(b"key", b"value").unwrap();
+    assert_eq!(client.wait(ticket, soon()).unwrap().outcome, Outcome::Accepted);
+    assert_eq!(client.stats().reattached, 1, "the heart of that node never stopped");
+    assert_eq!(world.lock().unwrap().log.len(), 1);
+}
+
+#[test]
 fn a_wait_ends_when_the_node_stays_away_and_the_ticket_stays_good() {
     let (_dir, path) = place();
     let world: Arc<Mutex<World>> = Arc::default();

@@ -82,6 +82,8 @@ pub enum Habit {
     OtherCluster,
     /// Allows writes under `mine/` only.
     Bounded,
+    /// Lives on, but lets go of the first client that it served, at its first proposal.
+    LetGoOnce,
 }
 
 pub struct PretendNode {
@@ -289,6 +291,10 @@ impl Life {
         let lane = guest.lane.as_mut().unwrap();
         let mut bytes = vec![0; PROPOSAL_BYTES_MAX];
         while let Ok(Some(length)) = lane.proposals.pop(&mut bytes) {
+            if self.habit == Habit::LetGoOnce {
+                self.habit = Habit::Honest;
+                return false;
+            }
             let proposal = Proposal::decode(&bytes[..length]).unwrap();
             if proposal.operation == Operation::CloseSession {
                 self.world.lock().unwrap().closed.push(proposal.session_sequence.get());
