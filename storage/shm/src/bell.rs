@@ -10,7 +10,7 @@ use crate::sync::{Ordering::SeqCst, fence};
 #[cfg(not(loom))]
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 #[cfg(not(loom))]
-use std::time::Duration;
+use std::{io::IoSliceMut, time::Duration};
 
 /// A shard's bell.
 #[cfg(not(loom))]
@@ -43,27 +43,57 @@ impl Bell {
 
     /// Wakes the shard, whether it sleeps or not. A bell that cannot be rung any louder is rung enough.
     pub fn ring(&self) {
-        let _ = rustix::io::write(&self.file, &1u64.to_ne_bytes());
+        use rustix::event::PollFlags;
+        // A write to a full counter could wait: whether it does is up to every holder, see `silence`.
+        if is_ready(&mut [self.poll_for(PollFlags::OUT)], Duration::ZERO) {
+            let _ = rustix::io::write(&self.file, &1u64.to_ne_bytes());
+        }
     }
 
     /// Sleeps until the bell rings or `timeout` is over; whether it rang. May return early without a ring.
     ///
     /// Every holder of the descriptor could take a ring away, so the shard never sleeps without a timeout.
     pub fn wait(&self, timeout: Duration) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
-        let _ = poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&timeout));
+        use rustix::event::PollFlags;
+        is_ready(&mut [self.poll_for(PollFlags::IN)], timeout);
         self.silence()
     }
 
+    /// As [`Bell::wait`], for this bell or another, such as one that no client holds.
+    pub fn wait_either(&self, other: &Bell, timeout: Duration) -> bool {
+        use rustix::event::PollFlags;
+        is_ready(&mut [self.poll_for(PollFlags::IN), other.poll_for(PollFlags::IN)], timeout);
+        self.silence() | other.silence()
+    }
+
     /// Takes back all rings so far; whether there were any.
+    ///
+    /// Never waits: `O_NONBLOCK` belongs to the open file, which every holder may change, so this read asks for it
+    /// by itself.
     pub fn silence(&self) -> bool {
-        rustix::io::read(&self.file, &mut [0u8; 8]).is_ok()
+        use rustix::io::{ReadWriteFlags, preadv2};
+        let mut count = [0; 8];
+        preadv2(&self.file, &mut [IoSliceMut::new(&mut count)], NO_OFFSET, ReadWriteFlags::NOWAIT).is_ok()
+    }
+
+    fn poll_for(&self, event: rustix::event::PollFlags) -> rustix::event::PollFd<'_> {
+        rustix::event::PollFd::new(&self.file, event)
     }
 }
+
+/// Waits until one of the descriptors is ready, at most `timeout`; whether one is.
+#[cfg(not(loom))]
+fn is_ready(polled: &mut [rustix::event::PollFd<'_>], timeout: Duration) -> bool {
+    let timeout = rustix::event::Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    rustix::event::poll(polled, Some(&timeout)).is_ok_and(|ready| ready > 0)
+}
+
+/// An eventfd has no place to read from: "where it stands", says the kernel's page of preadv2.
+#[cfg(not(loom))]
+const NO_OFFSET: u64 = u64::MAX;
 
 /// After a push: wakes the shard if it sleeps. Costs a fence and a load when it does not.
 #[cfg(not(loom))]
