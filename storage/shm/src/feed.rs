@@ -225,7 +225,8 @@ impl Reader {
         assert!(out.len() >= self.data.frame_bytes_max, "the buffer must take the longest frame");
         // Acquire pairs with the Release in `Writer::publish`.
         let tail = self.data.region().word(at::AT_TAIL).load(Acquire);
-        if tail == self.position {
+        // Whoever took its place from the newest frame may be ahead of `tail`, which the writer moves a moment later.
+        if tail <= self.position {
             return Ok(Next::Empty);
         }
         let frame_bytes = self.data.word(self.position).load(Relaxed);
