@@ -69,7 +69,8 @@ impl Subscription {
     /// the node it goes on by itself, with a gap in every shard.
     ///
     /// # Errors
-    /// [`ReadError::Segment`] when a feed is corrupt or cannot be mapped again; the next call tries anew.
+    /// [`ReadError::Segment`] when a feed is corrupt or cannot be mapped again; the next call tries anew. What a node
+    /// that is gone left broken is no error: the gap stands for it.
     pub fn poll(
         &mut self,
         client: &mut Client,
@@ -77,13 +78,17 @@ impl Subscription {
     ) -> Result<usize, ReadError> {
         client.tick();
         let mut count = 0;
+        let is_current = self.generation == client.generation;
         for index in 0..self.feeds.len() {
-            count += self.drain(index, &mut visit)?;
+            let drained = self.drain(index, &mut visit, &mut count);
+            if is_current {
+                drained?;
+            }
         }
-        if self.generation == client.generation {
+        if is_current {
             return Ok(count);
         }
-        // The old feeds are dry and stay so: nobody writes to a dead node's segment.
+        // The old feeds gave what they had: nobody writes to a dead node's segment.
         let seen: Vec<Sequence> = self.feeds.iter().map(|feed| feed.last).collect();
         self.open(client)?;
         for (index, after) in seen.into_iter().enumerate() {
@@ -110,16 +115,21 @@ impl Subscription {
         Ok(())
     }
 
-    fn drain(&mut self, index: usize, visit: &mut impl FnMut(Change<'_>)) -> Result<usize, ReadError> {
+    /// Hands over what one feed has, and adds the number of it to `count`, however it ends.
+    fn drain(
+        &mut self,
+        index: usize,
+        visit: &mut impl FnMut(Change<'_>),
+        count: &mut usize,
+    ) -> Result<(), ReadError> {
         let shard = ShardId(index as u16);
         let Feed { reader, last } = &mut self.feeds[index];
-        let mut count = 0;
         for _ in 0..FRAMES_PER_POLL {
             match reader.poll(&mut self.frame).map_err(unreadable)? {
                 Next::Empty => break,
                 Next::Lapped { missed } => {
                     visit(Change::Gap { shard, after: *last, missed: Some(missed) });
-                    count += 1;
+                    *count += 1;
                 }
                 Next::Frame(bytes) => {
                     let Published { epoch, time, record } =
@@ -128,12 +138,12 @@ impl Subscription {
                     let is_wanted = record.verdict.is_accepted() && record.operation.has_key();
                     if is_wanted && record.key.starts_with(&self.prefix) {
                         visit(Change::Record { shard, epoch, time, record });
-                        count += 1;
+                        *count += 1;
                     }
                 }
             }
         }
-        Ok(count)
+        Ok(())
     }
 }
 

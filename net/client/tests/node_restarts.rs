@@ -232,6 +232,33 @@ fn a_subscription_tells_the_gap_of_a_restart_and_goes_on() {
 }
 
 #[test]
+fn a_feed_that_its_dead_node_left_broken_ends_in_a_gap() {
+    let (_dir, path) = place();
+    let world: Arc<Mutex<World>> = Arc::default();
+    let node = PretendNode::start(&path, world.clone(), Habit::Babbling);
+    let mut client = attach(&path);
+    let mut subscription = client.subscribe(b"").unwrap();
+    for key in [b"1", b"2", b"3"] {
+        let ticket = client.put(key, b"").unwrap();
+        client.wait(ticket, soon()).unwrap();
+    }
+    assert!(subscription.poll(&mut client, |_| {}).is_err(), "a living node's nonsense is told");
+    node.die();
+    until(&mut client, |client| !client.is_attached());
+    let _node = PretendNode::start(&path, world, Habit::Honest);
+    until(&mut client, |client| client.is_attached());
+    let mut seen = Vec::new();
+    let count = subscription.poll(&mut client, |change| {
+        seen.push(match change {
+            Change::Record { record, .. } => record.sequence,
+            Change::Gap { after, .. } => after,
+        });
+    });
+    assert_eq!((count.unwrap(), seen), (2, vec![Sequence(2), Sequence(2)]), "one more record, then the gap");
+    assert_eq!(subscription.poll(&mut client, |_| {}).unwrap(), 0);
+}
+
+#[test]
 fn local_checks_refuse_what_no_node_takes() {
     let (_dir, path) = place();
     let _node = PretendNode::start(&path, Arc::default(), Habit::Bounded);

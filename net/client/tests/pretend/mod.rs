@@ -82,6 +82,8 @@ pub enum Habit {
     OtherCluster,
     /// Allows writes under `mine/` only.
     Bounded,
+    /// Publishes nonsense in its feed, behind every record.
+    Babbling,
     /// Lives on, but lets go of the first client that it served, at its first proposal.
     LetGoOnce,
 }
@@ -305,6 +307,9 @@ impl Life {
             }
             let receipt = decide(&self.world, &mut self.hot, &mut self.feed, guest.session, &proposal);
             lane.receipts.push(&receipt.encode()).unwrap();
+            if self.habit == Habit::Babbling {
+                self.feed.publish(b"nonsense");
+            }
         }
         true
     }
