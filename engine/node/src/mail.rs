@@ -1,7 +1,8 @@
 //! Words between the housekeeping thread and the shards. Rare, so they may allocate; rings carry everything else.
 //!
 //! Invariant: a shard looks for mail by one relaxed load per turn; whoever writes to it sets the flag after the word
-//! and rings its bell after the flag.
+//! and rings the mailbox's bell after the flag. That bell never leaves this process: whatever clients do to the one
+//! they share, housekeeping is not held up and every word arrives.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -65,7 +66,7 @@ pub(crate) enum Notice {
 pub(crate) struct Orders {
     sender: Sender<Order>,
     flag: Arc<AtomicBool>,
-    bell: Bell,
+    bell: Arc<Bell>,
 }
 
 /// The shard's side.
@@ -73,13 +74,18 @@ pub(crate) struct Orders {
 pub(crate) struct OrderBox {
     receiver: Receiver<Order>,
     flag: Arc<AtomicBool>,
+    bell: Arc<Bell>,
 }
 
-/// A mailbox for a shard that listens to `bell`.
-pub(crate) fn orders(bell: Bell) -> (Orders, OrderBox) {
+/// A mailbox for a shard.
+///
+/// # Errors
+/// No descriptor is to be had.
+pub(crate) fn orders() -> std::io::Result<(Orders, OrderBox)> {
     let (sender, receiver) = channel();
     let flag = Arc::new(AtomicBool::new(false));
-    (Orders { sender, flag: flag.clone(), bell }, OrderBox { receiver, flag })
+    let bell = Arc::new(Bell::create()?);
+    Ok((Orders { sender, flag: flag.clone(), bell: bell.clone() }, OrderBox { receiver, flag, bell }))
 }
 
 impl Orders {
@@ -98,6 +104,11 @@ impl OrderBox {
     #[inline]
     pub(crate) fn is_flagged(&self) -> bool {
         self.flag.load(Ordering::Relaxed)
+    }
+
+    /// Rings when there is mail.
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// The next word, if any.

@@ -278,8 +278,7 @@ impl Crew {
         reporter: &Sender<Report>,
     ) -> Result<(), StartError> {
         let bell = Bell::create().map_err(StartError::Resources)?;
-        let heard = Bell::from_fd(bell.fd().try_clone_to_owned().map_err(StartError::Resources)?);
-        let (orders, order_box) = orders(bell);
+        let (orders, order_box) = orders().map_err(StartError::Resources)?;
         let job = Boot {
             shard,
             identity: common.identity.clone(),
@@ -289,7 +288,7 @@ impl Crew {
             judge,
             orders: order_box,
             notices: notices.sender(shard),
-            bell: heard,
+            bell,
             attach_counts: common.counts.clone(),
         };
         let seat = Seat {

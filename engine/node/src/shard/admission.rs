@@ -2,6 +2,10 @@
 //!
 //! Invariant: a refusal here means that the proposal never takes effect; so only a proposal that the shard has never
 //! seen may be refused here. A retry of something decided always goes through to its first answer.
+//!
+//! Log room is given out in three steps, so that a node on a full disk can still be started, read and stopped: writes
+//! leave the reserve alone, sessions coming and going leave half of it alone, and what is below is the machine's own
+//! (claims, starts of epochs, seals).
 
 use io_oi_record::{Operation, Proposal, RefusalCode};
 
@@ -21,13 +25,14 @@ pub(super) trait Surroundings {
 pub(super) struct Gate {
     log_reserve_bytes: u64,
     is_log_full: bool,
+    is_session_room_gone: bool,
     is_shutting_down: bool,
 }
 
 impl Gate {
     /// Refuses proposals while less than `log_reserve_bytes` of log room are guaranteed.
     pub(super) fn new(log_reserve_bytes: u64) -> Self {
-        Self { log_reserve_bytes, is_log_full: false, is_shutting_down: false }
+        Self { log_reserve_bytes, is_log_full: false, is_session_room_gone: false, is_shutting_down: false }
     }
 
     /// From now on only retries get through.
@@ -41,6 +46,13 @@ impl Gate {
     pub(super) fn note_log_room(&mut self, room_bytes: u64) {
         let open_above = if self.is_log_full { 2 * self.log_reserve_bytes } else { self.log_reserve_bytes };
         self.is_log_full = room_bytes < open_above;
+        self.is_session_room_gone = room_bytes < self.log_reserve_bytes / 2;
+    }
+
+    /// Whether a session may be opened or closed in the log. On a full disk that goes on for a while after writes are
+    /// refused: those who only read can still come and go.
+    pub(super) fn admit_session(&self) -> Result<(), RefusalCode> {
+        if self.is_session_room_gone { Err(RefusalCode::DiskFull) } else { Ok(()) }
     }
 
     /// Whether disk-full refusals are being given.
@@ -141,6 +153,18 @@ mod tests {
         assert_eq!(verdict(&gate), Ok(()));
         gate.note_log_room(100);
         assert_eq!(verdict(&gate), Ok(()));
+    }
+
+    #[test]
+    fn sessions_come_and_go_in_the_upper_half_of_the_reserve() {
+        let mut gate = Gate::new(100);
+        gate.note_log_room(50);
+        assert_eq!(gate.admit(&put(b"k"), &Rights::default(), &FINE), Err(RefusalCode::DiskFull));
+        assert_eq!(gate.admit_session(), Ok(()));
+        gate.note_log_room(49);
+        assert_eq!(gate.admit_session(), Err(RefusalCode::DiskFull));
+        gate.note_log_room(50);
+        assert_eq!(gate.admit_session(), Ok(()));
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl<J: Judge> Hosted for Shard<J> {
 
     fn look(&mut self, clock: &mut Clock) {
         let now = clock.now();
+        self.world.note_log_room();
         self.show_life(now);
         self.poll_timer(clock);
         if self.world.fault.is_some() {
@@ -104,7 +105,7 @@ impl<J: Judge> Hosted for Shard<J> {
         self.world.hot.set_parked(true);
         // The look that no push escapes: whoever pushed before it is seen, whoever pushes after it sees us parked.
         let is_needed = self.orders.is_flagged() || self.world.lanes.has_frames();
-        let rang = is_needed || self.bell.wait(time_max);
+        let rang = is_needed || self.bell.wait_either(self.orders.bell(), time_max);
         self.world.hot.set_parked(false);
         self.world.tally.parks += 1;
         rang
@@ -173,6 +174,12 @@ impl<J: Judge> Shard<J> {
         let lane = self.world.lanes.get(slot);
         let session = lane.session;
         if proposal.operation == Operation::CloseSession {
+            if let Err(code) = self.world.admit_session()
+                && self.machine.session_state(session) == SessionState::Open
+            {
+                let receipt = refusal(proposal.session_sequence, now, code);
+                return self.answer_at_once(slot, &receipt);
+            }
             self.machine.handle(now, Event::close_session(session));
             return self.world.drain(&mut self.machine, now);
         }
@@ -221,6 +228,10 @@ impl<J: Judge> Shard<J> {
     }
 
     fn open_session(&mut self, slot: LaneSlot, clock: &mut Clock) -> bool {
+        if let Err(code) = self.world.admit_session() {
+            self.world.opened(slot, Outcome::Refused(code));
+            return true;
+        }
         let now = clock.now();
         let lane = self.world.lanes.get_mut(slot);
         lane.state = LaneState::Opening { is_submitted: true };
@@ -296,9 +307,9 @@ impl<J: Judge> Shard<J> {
         let Attachment { client, session, is_new, lane, rights } = attachment;
         let result = if self.phase != Phase::Serving {
             Err(RefusalCode::ShuttingDown)
-        } else if is_new && self.world.gate.is_log_full() {
-            Err(RefusalCode::DiskFull)
-        } else if !is_new && self.machine.session_state(session) != SessionState::Open {
+        } else if is_new {
+            self.world.admit_session()
+        } else if self.machine.session_state(session) != SessionState::Open {
             Err(RefusalCode::SessionUnknown)
         } else {
             Ok(())

@@ -110,9 +110,21 @@ impl<J: Judge> World<J> {
     /// Whether a proposal that was never seen may be sequenced.
     #[inline]
     pub(super) fn admit(&mut self, proposal: &Proposal<'_>, slot: LaneSlot) -> Result<(), RefusalCode> {
-        self.gate.note_log_room(self.wal.room_bytes() as u64);
+        self.note_log_room();
         let rights = &self.lanes.get(slot).rights;
         self.gate.admit(proposal, rights, HotAndKeys { hot: &mut self.hot, keys: &self.keys })
+    }
+
+    /// Whether the log has room for the opening or closing of a session.
+    pub(super) fn admit_session(&mut self) -> Result<(), RefusalCode> {
+        self.note_log_room();
+        self.gate.admit_session()
+    }
+
+    /// Lets the gate know how much room the log has now: with nobody writing, nobody else would.
+    #[inline]
+    pub(super) fn note_log_room(&mut self) {
+        self.gate.note_log_room(self.wal.room_bytes() as u64);
     }
 
     /// What a flush has made durable since the last call, in the machine's count.
@@ -225,9 +237,9 @@ impl<J: Judge> World<J> {
         }
     }
 
-    /// The log has opened the session of a new client, or refused to.
+    /// The log has opened the session of a new client, or there was no room to ask it.
     #[cold]
-    fn opened(&mut self, slot: LaneSlot, outcome: Outcome) {
+    pub(super) fn opened(&mut self, slot: LaneSlot, outcome: Outcome) {
         let lane = self.lanes.get_mut(slot);
         let (state, result) = match outcome {
             Outcome::Accepted => (LaneState::Open, Ok(())),

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use io_oi_record::attach::AttachRefusal;
 use io_oi_record::{Outcome, RefusalCode};
 
+use crate::raw::RawClient;
 use crate::support::{NodeProcess, counter, eventually, get, put, soon};
 
 /// A file system of its own, unmounted when dropped.
@@ -88,6 +90,67 @@ fn a_full_disk_refuses_loses_nothing_and_recovers_when_space_returns() {
     }
     check(&mut client);
     node.stop();
+}
+
+/// Puts until the disk is full.
+fn fill(client: &mut io_oi_client::Client) {
+    let value = vec![7u8; 32 * 1024];
+    let refused = (0..10_000u64)
+        .map(|count| put(client, &(count % 64).to_le_bytes(), &value).outcome)
+        .find(|outcome| *outcome != Outcome::Accepted);
+    assert_eq!(refused, Some(Outcome::Refused(RefusalCode::DiskFull)));
+}
+
+#[test]
+fn space_that_returns_while_nobody_is_attached_is_noticed() {
+    let disk = match SmallDisk::mount(40) {
+        Ok(disk) => disk,
+        Err(reason) => return println!("skipped: no file system of one's own: {reason}"),
+    };
+    let node = NodeProcess::start(disk.dir.path(), &["wal.strategy=thread"]);
+    let mut client = node.attach();
+    fill(&mut client);
+    drop(client);
+    disk.grow(120);
+    let mut client = node.attach();
+    eventually("acceptance comes back by itself", || counter(&client, "disk_full_now") == 0);
+    assert!(put(&mut client, b"after", b"v").is_accepted());
+    node.stop();
+}
+
+#[test]
+fn a_node_on_a_full_disk_starts_is_read_and_stops() {
+    let disk = match SmallDisk::mount(40) {
+        Ok(disk) => disk,
+        Err(reason) => return println!("skipped: no file system of one's own: {reason}"),
+    };
+    let settings = ["wal.strategy=thread"];
+    let node = NodeProcess::start(disk.dir.path(), &settings);
+    fill(&mut node.attach());
+    node.kill();
+    for _ in 0..3 {
+        let node = NodeProcess::start(disk.dir.path(), &settings);
+        let mut client = node.attach();
+        fill(&mut client);
+        assert_eq!(get(&mut client, &0u64.to_le_bytes()), Some(vec![7; 32 * 1024]));
+        node.stop();
+    }
+}
+
+#[test]
+fn clients_that_only_come_and_go_leave_room_to_start_and_stop() {
+    let disk = match SmallDisk::mount(40) {
+        Ok(disk) => disk,
+        Err(reason) => return println!("skipped: no file system of one's own: {reason}"),
+    };
+    let settings = ["wal.strategy=thread", "idle=yield"];
+    let node = NodeProcess::start(disk.dir.path(), &settings);
+    fill(&mut node.attach());
+    // Each session costs the log a sector at least.
+    let refusal = (0..4_000).find_map(|_| RawClient::attach(&node.socket, None).err());
+    assert_eq!(refusal, Some(AttachRefusal::ResourcesExhausted));
+    node.stop();
+    NodeProcess::start(disk.dir.path(), &settings).stop();
 }
 
 #[test]
