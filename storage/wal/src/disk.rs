@@ -138,6 +138,11 @@ pub trait Disk {
     /// A number that was never drawn before: the name of a new log, the salt of an opening mark.
     fn nonce(&mut self) -> u64;
 
+    /// How often the system put off taking a write, to be asked again.
+    fn enter_retries(&self) -> u64 {
+        0
+    }
+
     /// How durable writes are made, and why.
     fn strategy(&self) -> (crate::Strategy, &str);
 }

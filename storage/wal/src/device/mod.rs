@@ -186,6 +186,13 @@ impl Disk for Device {
         RandomState::new().build_hasher().finish()
     }
 
+    fn enter_retries(&self) -> u64 {
+        match &self.writer {
+            Writer::Ring(ring) => ring.enter_retries(),
+            Writer::Thread(_) => 0,
+        }
+    }
+
     fn strategy(&self) -> (Strategy, &str) {
         (self.strategy, &self.strategy_reason)
     }

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, opcode, squeue, types};
+use rustix::io::Errno;
 
 use super::buffer::AlignedBuffer;
 use super::transfer::{Failure, Step, Transfer};
@@ -33,6 +34,7 @@ pub(crate) struct RingWriter {
     file: Option<File>,
     fua: bool,
     busy: Option<Busy>,
+    enter_retries: u64,
     /// The ring was set up for its maker's thread alone.
     _stays_here: PhantomData<*const ()>,
 }
@@ -46,8 +48,25 @@ struct Busy {
     owed: u32,
     /// Entries were pushed but the kernel has not taken them.
     unsubmitted: bool,
+    /// The kernel took the write without its flush: the two are linked no more, and the flush may run first.
+    link_broken: bool,
     write_result: Option<i32>,
     flush_result: Option<i32>,
+}
+
+impl Busy {
+    /// The kernel took so many entries and left the queue like this.
+    fn note_taken(&mut self, taken: usize, is_queue_empty: bool) {
+        self.unsubmitted = !is_queue_empty;
+        // A link holds only among entries that are taken together.
+        self.link_broken |= taken > 0 && !is_queue_empty;
+    }
+
+    /// What the flush proves about the write. One that was not linked behind it proves nothing: it counts as not run.
+    fn flush_after_write(&self) -> i32 {
+        let answer = self.flush_result.expect("all completions are here");
+        if self.link_broken && answer >= 0 { -Errno::CANCELED.raw_os_error() } else { answer }
+    }
 }
 
 impl RingWriter {
@@ -69,7 +88,21 @@ impl RingWriter {
                 "log buffers could not be registered (locked memory limit?); they are mapped anew for each write"
             );
         }
-        Ok(Self { ring, buffers, registered, file: None, fua, busy: None, _stays_here: PhantomData })
+        Ok(Self {
+            ring,
+            buffers,
+            registered,
+            file: None,
+            fua,
+            busy: None,
+            enter_retries: 0,
+            _stays_here: PhantomData,
+        })
+    }
+
+    /// How often the kernel put an entry off (EAGAIN, EBUSY, EINTR).
+    pub(crate) fn enter_retries(&self) -> u64 {
+        self.enter_retries
     }
 
     pub(crate) fn buffer(&mut self, buffer: usize) -> &mut [u8] {
@@ -95,6 +128,7 @@ impl RingWriter {
             transfer: Transfer::new(bytes),
             owed: 0,
             unsubmitted: false,
+            link_broken: false,
             write_result: None,
             flush_result: None,
         });
@@ -137,7 +171,7 @@ impl RingWriter {
             .map_err(|_| (Operation::Write, io::Error::other("the submission queue is full")))?;
         let busy = self.busy.as_mut().expect("set above");
         busy.owed = count as u32;
-        busy.unsubmitted = true;
+        (busy.unsubmitted, busy.link_broken) = (true, false);
         self.enter_if_needed()
     }
 
@@ -151,15 +185,18 @@ impl RingWriter {
             return Ok(());
         }
         match self.ring.submit() {
-            Ok(_) => {
-                let empty = self.ring.submission().is_empty();
+            Ok(taken) => {
+                let is_queue_empty = self.ring.submission().is_empty();
                 if let Some(busy) = &mut self.busy {
-                    busy.unsubmitted = !empty;
+                    busy.note_taken(taken, is_queue_empty);
                 }
                 Ok(())
             }
             // Not now: the next poll tries again.
-            Err(error) if is_transient(&error) => Ok(()),
+            Err(error) if is_transient(&error) => {
+                self.enter_retries += 1;
+                Ok(())
+            }
             Err(error) => Err((Operation::Write, error)),
         }
     }
@@ -206,7 +243,7 @@ fn next_step(busy: &mut Busy, fua: bool) -> Result<Step, Failure> {
     if fua {
         return Ok(Step::Done);
     }
-    busy.transfer.handle_flush(busy.flush_result.expect("all completions are here"))
+    busy.transfer.handle_flush(busy.flush_after_write())
 }
 
 fn entries(
@@ -274,6 +311,41 @@ mod tests {
         Ok(())
     }
 
+    fn busy() -> Busy {
+        Busy {
+            buffer: 0,
+            offset: 0,
+            bytes: SECTOR_BYTES,
+            transfer: Transfer::new(SECTOR_BYTES),
+            owed: 0,
+            unsubmitted: true,
+            link_broken: false,
+            write_result: Some(SECTOR_BYTES as i32),
+            flush_result: Some(0),
+        }
+    }
+
+    #[test]
+    fn a_flush_that_was_taken_later_than_its_write_counts_for_nothing() {
+        let mut torn = busy();
+        torn.note_taken(1, false);
+        assert!(torn.unsubmitted);
+        torn.note_taken(1, true);
+        assert!(!torn.unsubmitted);
+        assert_eq!(next_step(&mut torn, false).unwrap(), Step::Write { from: 0 }, "written and flushed anew");
+        // A flush that failed says so, linked or not.
+        let mut failed = Busy { link_broken: true, flush_result: Some(-Errno::IO.raw_os_error()), ..busy() };
+        assert_eq!(next_step(&mut failed, false).unwrap_err().0, Operation::Flush);
+    }
+
+    #[test]
+    fn a_pair_that_is_taken_whole_is_durable_even_when_it_was_put_off_first() {
+        let mut late = busy();
+        late.note_taken(0, false);
+        late.note_taken(2, true);
+        assert_eq!(next_step(&mut late, false).unwrap(), Step::Done);
+    }
+
     #[test]
     fn both_buffers_reach_their_places() {
         let directory = tempfile::tempdir().unwrap();
@@ -298,10 +370,7 @@ mod tests {
         let Some(mut ring) = ring_on(&directory.path().join("file"), false, false) else { return };
         ring.submit(0, 0, SECTOR_BYTES).unwrap();
         let (operation, error) = wait(&mut ring).unwrap_err();
-        assert_eq!(
-            (operation, error.raw_os_error()),
-            (Operation::Write, Some(rustix::io::Errno::BADF.raw_os_error()))
-        );
+        assert_eq!((operation, error.raw_os_error()), (Operation::Write, Some(Errno::BADF.raw_os_error())));
     }
 
     #[test]
