@@ -65,6 +65,11 @@ impl Segment {
     fn usable_bytes(&self) -> u64 {
         self.bytes.saturating_sub(MARKS_RESERVE_BYTES)
     }
+
+    /// The largest ordinary batch that it takes while it is empty.
+    fn room_for_batches(&self) -> u64 {
+        self.usable_bytes().saturating_sub(SECTOR_BYTES as u64)
+    }
 }
 
 /// The batch that takes frames.
@@ -116,7 +121,8 @@ impl<D: Disk> Wal<D> {
             create_first_segment(&mut disk, &config)?;
             files = disk.segments()?;
         }
-        let found = recovery::recover(&mut disk, &config, &files, &mut visitor)?;
+        let mut found = recovery::recover(&mut disk, &config, &files, &mut visitor)?;
+        remove_too_small(&mut disk, &mut found.prepared)?;
         let mut recovered = found.recovered;
         recovered.created = created;
         disk.activate(found.active.number)?;
@@ -219,7 +225,7 @@ impl<D: Disk> Wal<D> {
             return 0;
         }
         let active = self.active.usable_bytes().saturating_sub(self.next_offset);
-        let mut ahead = self.prepared.iter().map(|s| s.usable_bytes() - SECTOR_BYTES as u64);
+        let mut ahead = self.prepared.iter().map(Segment::room_for_batches);
         // A batch that does not fit is written to the next segment: what it leaves behind is lost.
         let first = ahead.next().unwrap_or(0);
         let rest: u64 = ahead.map(|bytes| bytes.saturating_sub(self.disk.buffer_bytes() as u64)).sum();
@@ -251,6 +257,16 @@ impl<D: Disk> Wal<D> {
     /// Whether nothing is in flight and nothing waits to be submitted.
     pub fn is_idle(&self) -> bool {
         self.in_flight.is_none() && self.filling.bytes == 0
+    }
+
+    /// For how long the batch in flight has been on its way; zero when none is.
+    pub fn in_flight_for(&self) -> Duration {
+        self.in_flight.as_ref().map_or(Duration::ZERO, |batch| batch.since.elapsed())
+    }
+
+    /// How often the system put off taking a write (EAGAIN, EBUSY, EINTR of the ring), since the log was opened.
+    pub fn enter_retries(&self) -> u64 {
+        self.disk.enter_retries()
     }
 
     /// What the log counted.
@@ -286,7 +302,8 @@ impl<D: Disk> Wal<D> {
     }
 
     fn fits(&self, batch_bytes: u64, reserve_bytes: u64) -> bool {
-        self.fits_active(batch_bytes, reserve_bytes) || !self.prepared.is_empty()
+        self.fits_active(batch_bytes, reserve_bytes)
+            || self.prepared.front().is_some_and(|next| batch_bytes <= next.room_for_batches())
     }
 
     fn fits_active(&self, batch_bytes: u64, reserve_bytes: u64) -> bool {
@@ -300,6 +317,7 @@ impl<D: Disk> Wal<D> {
         if !self.fits_active(batch_bytes, reserve_bytes) {
             self.switch_segment()?;
         }
+        assert!(self.next_offset + batch_bytes <= self.active.bytes, "a batch ends within its segment");
         let header = BatchHeader {
             log: self.log,
             position: self.active.position(self.next_offset),
@@ -441,6 +459,19 @@ fn create_first_segment<D: Disk>(disk: &mut D, config: &Config) -> Result<(), Op
     let log = LogId(disk.nonce());
     disk.prepare(segment_header(config, log, first));
     wait_until_prepared(disk, config.segment_bytes)
+}
+
+/// Removes segments that were prepared for smaller batches than those of today and never written to, and all behind
+/// them; larger ones take their place. From the back, so that a crash leaves no gap.
+fn remove_too_small<D: Disk>(disk: &mut D, prepared: &mut Vec<Segment>) -> Result<(), DiskError> {
+    let largest = disk.buffer_bytes() as u64;
+    let first = prepared.iter().position(|segment| segment.room_for_batches() < largest);
+    while prepared.len() > first.unwrap_or(prepared.len()) {
+        let last = prepared.pop().expect("longer than what stays");
+        tracing::info!(segment = %last.number, bytes = last.bytes, "empty log segment too small for a batch removed");
+        disk.remove(last.number)?;
+    }
+    Ok(())
 }
 
 fn wait_until_prepared<D: Disk>(disk: &mut D, segment_bytes: u64) -> Result<(), OpenError> {
