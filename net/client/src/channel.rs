@@ -66,6 +66,12 @@ impl Channel {
         self.window.rewind();
     }
 
+    /// Lets go of rings that belong to another process, without touching them.
+    pub(crate) fn abandon(&mut self) {
+        self.lane = None;
+        self.window.rewind();
+    }
+
     /// Puts one proposal into the window and the ring, or nowhere.
     #[inline]
     pub(crate) fn submit(&mut self, draft: &Draft<'_>) -> Result<SessionSequence, WindowFull> {

@@ -7,6 +7,7 @@
 //! - nothing here waits but `attach` and `wait`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_oi_record::attach::{Resume, Welcome};
@@ -18,7 +19,7 @@ use io_oi_shm::{HashSeed, hash_key, shard_of};
 use crate::channel::{Channel, ChannelBroken, Draft};
 use crate::door::Door;
 use crate::handshake::{Attached, Handshake};
-use crate::socket::Socket;
+use crate::socket::{Socket, deadline_after};
 use crate::{AttachError, Options, PutError, Stats, Ticket};
 
 /// One session with one node. Used by one thread at a time; a process may have several.
@@ -45,9 +46,20 @@ pub struct Client {
 
 /// How the client stands with its node.
 pub(crate) enum Link {
-    Attached { socket: Socket, looked: Instant },
-    Away { since: Instant, next_try: Instant, pause: Duration, resuming: Option<Box<Handshake>> },
-    Lost { reason: String },
+    /// Every pinned view has a share of the socket: the node keeps the pins of a lane as long as it is open.
+    Attached {
+        socket: Arc<Socket>,
+        looked: Instant,
+    },
+    Away {
+        since: Instant,
+        next_try: Instant,
+        pause: Duration,
+        resuming: Option<Box<Handshake>>,
+    },
+    Lost {
+        reason: String,
+    },
 }
 
 impl Client {
@@ -73,7 +85,7 @@ impl Client {
             channels: doors.iter().map(|_| Channel::new(options.window_bytes)).collect(),
             path,
             options,
-            link: Link::Attached { socket, looked: Instant::now() },
+            link: Link::Attached { socket: Arc::new(socket), looked: Instant::now() },
             welcome,
             doors,
             generation: 1,
@@ -214,12 +226,12 @@ impl Client {
                 let elapsed = now.duration_since(*looked);
                 if elapsed >= LOOK_PERIOD {
                     *looked = now;
+                    if std::process::id() != self.owner_process {
+                        return self.lose_to_parent();
+                    }
                     // The socket alone tells: a node that lives may have let go of this client, and its heart beats on.
                     if socket.is_hung_up() {
                         return self.leave(now);
-                    }
-                    if std::process::id() != self.owner_process {
-                        return self.lose(AttachError::Forked { owner: self.owner_process }.to_string());
                     }
                 }
                 self.pace(elapsed);
@@ -267,6 +279,8 @@ impl Client {
                 Ok(Ticket { shard, session_sequence })
             }
             Err(_) => {
+                // What an earlier attach left unsent may have gone in before the ring was full.
+                self.wake(shard);
                 self.look(Instant::now());
                 if !self.is_attached() {
                     return Err(self.why_not_attached());
@@ -320,6 +334,12 @@ impl Client {
         self.calls_until_look = CALLS_PER_LOOK_MAX;
     }
 
+    /// This is a forked child: the rings are its parent's, and stay as they are.
+    fn lose_to_parent(&mut self) {
+        self.channels.iter_mut().for_each(Channel::abandon);
+        self.lose(AttachError::Forked { owner: self.owner_process }.to_string());
+    }
+
     /// One step towards the node, if it is time for one.
     fn try_again(&mut self, now: Instant) {
         let Link::Away { next_try, pause, resuming, .. } = &mut self.link else { return };
@@ -327,7 +347,7 @@ impl Client {
             return;
         }
         if std::process::id() != self.owner_process {
-            return self.lose(AttachError::Forked { owner: self.owner_process }.to_string());
+            return self.lose_to_parent();
         }
         let (session, token) = (self.welcome.session, self.welcome.token);
         let begun = match resuming.take() {
@@ -357,7 +377,7 @@ impl Client {
         self.welcome = attached.welcome;
         self.writes_everywhere = is_unbounded(&self.welcome.prefixes);
         self.doors = attached.doors; // Views hold their own share of the old mappings.
-        self.link = Link::Attached { socket: attached.socket, looked: now };
+        self.link = Link::Attached { socket: Arc::new(attached.socket), looked: now };
         self.generation += 1;
         self.stats.reattached += 1;
         self.calls_per_look = 1;
@@ -398,7 +418,7 @@ const TRY_PAUSE_MAX: Duration = Duration::from_millis(200);
 const CONNECT_PATIENCE: Duration = Duration::from_millis(1);
 
 fn attach_patiently(path: &Path, options: &Options) -> Result<Attached, AttachError> {
-    let end = Instant::now() + options.patience;
+    let end = deadline_after(options.patience);
     let mut pause = TRY_PAUSE_MIN;
     loop {
         let tried = Handshake::begin(path, options, options.handshake, None).and_then(|mut handshake| {
@@ -420,6 +440,7 @@ fn is_final(error: &AttachError) -> bool {
         AttachError::NodeAbsent { .. }
         | AttachError::TimedOut
         | AttachError::HungUp
+        | AttachError::DescriptorsExhausted
         | AttachError::Segment { .. }
         | AttachError::System(_) => false,
         AttachError::Refused { code, .. } => !code.is_temporary(),

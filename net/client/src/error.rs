@@ -51,6 +51,11 @@ pub enum AttachError {
         /// Why, for people.
         text: String,
     },
+    /// This process may open no more descriptors: every shard comes with five.
+    #[error(
+        "this process has no file descriptor left for the node's segments: raise its limit (`ulimit -n`), or close some"
+    )]
+    DescriptorsExhausted,
     /// The other side does not speak the protocol of this version.
     #[error("the handshake broke the protocol: {what}; node and client must be of the same release")]
     Protocol {

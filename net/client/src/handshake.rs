@@ -15,7 +15,7 @@ use io_oi_shm::{HashSeed, LAYOUT_VERSION};
 use rustix::io::Errno;
 
 use crate::door::Door;
-use crate::socket::{DESCRIPTORS, Socket, SocketError};
+use crate::socket::{DESCRIPTORS, Socket, SocketError, deadline_after};
 use crate::{AttachError, Options};
 
 const _: () = assert!(DESCRIPTORS == DOOR_DESCRIPTORS.len());
@@ -36,15 +36,16 @@ pub(crate) struct Attached {
 }
 
 impl Handshake {
-    /// Connects (at most `connect_patience`) and says hello. The node's answers are taken by `step`.
+    /// Connects and says hello (in `connect_patience` at most). The node's answers are taken by `step`.
     pub(crate) fn begin(
         path: &Path,
         options: &Options,
         connect_patience: Duration,
         resume: Option<Resume>,
     ) -> Result<Self, AttachError> {
-        let deadline = Instant::now() + options.handshake;
-        let socket = Socket::connect(path, connect_patience).map_err(|error| connect_error(path, error))?;
+        let (deadline, connect_deadline) =
+            (deadline_after(options.handshake), deadline_after(connect_patience));
+        let socket = Socket::connect(path, connect_deadline).map_err(|error| connect_error(path, error))?;
         if let Some(wanted) = options.node_uid {
             let found = socket.peer_uid().map_err(socket_error)?;
             if found != wanted {
@@ -53,7 +54,7 @@ impl Handshake {
         }
         let hello = Hello::new(options.name.clone(), resume);
         let bytes = hello.encode().map_err(|error| AttachError::Options { what: error.to_string() })?;
-        socket.send(&bytes).map_err(socket_error)?;
+        socket.send(&bytes, connect_deadline).map_err(socket_error)?;
         Ok(Self { socket, deadline, welcome: None, doors: Vec::new() })
     }
 
@@ -149,6 +150,7 @@ fn socket_error(error: SocketError) -> AttachError {
         SocketError::HungUp => AttachError::HungUp,
         SocketError::TimedOut => AttachError::TimedOut,
         SocketError::Cut => protocol("a packet was cut"),
+        SocketError::DescriptorsExhausted => AttachError::DescriptorsExhausted,
     }
 }
 

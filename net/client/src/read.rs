@@ -3,11 +3,14 @@
 //! Invariant: a value handed out is whole and belongs to the key asked for; a key that cannot exist is an error, an
 //! absent one is `None`.
 
+use std::sync::Arc;
+
 use io_oi_record::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use io_oi_record::{Epoch, Nanos, Sequence};
 use io_oi_shm::{hash_key, hot, shard_of};
 
 use crate::client::Link;
+use crate::socket::Socket;
 use crate::{Client, Meta, ReadError, Visible};
 
 impl Client {
@@ -48,19 +51,21 @@ impl Client {
     }
 
     /// The newest version of `key` without copying a large value: it stays as it is while the view lives, whatever
-    /// is written meanwhile, and even when the node is restarted. A view holds one of this client's pins of the
-    /// shard (64 of them).
+    /// is written meanwhile, and even when the node is restarted. A view of a large value holds one of this client's
+    /// pins of the shard (64 of them), and its connection: the node counts the client as attached until its views
+    /// are gone, too, and a client that lost its rings attaches again only then. While the node is away the value is
+    /// copied, because nobody would heed a pin.
     ///
     /// # Errors
     /// See [`ReadError`]; `PinsTaken` when too many views are held.
     pub fn view(&mut self, key: &[u8]) -> Result<Option<View>, ReadError> {
         self.tick();
+        let Link::Attached { socket, .. } = &self.link else { return self.view_copied(key) };
         self.stats.reads += 1;
         check_key(key)?;
         let door = &self.doors[self.shard_of(key).index()];
-        let fresh = matches!(self.link, Link::Attached { .. });
         let view = door.hot.view(key, &door.pins).map_err(|error| read_error(error, 0))?;
-        Ok(view.map(|view| View { view, fresh }))
+        Ok(view.map(|view| View(Content::Shared { _heeded: view.is_pinned().then(|| socket.clone()), view })))
     }
 
     /// Hands every committed key that starts with `prefix` to `visit`: key, value, and what stands beside it. All
@@ -82,6 +87,13 @@ impl Client {
             door.hot.scan_committed(prefix, visit).map_err(|error| read_error(error, 0))?;
         }
         Ok(())
+    }
+
+    #[cold]
+    fn view_copied(&mut self, key: &[u8]) -> Result<Option<View>, ReadError> {
+        let mut bytes = Vec::new();
+        let meta = self.get(key, &mut bytes)?;
+        Ok(meta.map(|meta| View(Content::Copied { bytes: bytes.into_boxed_slice(), meta })))
     }
 
     #[inline(always)]
@@ -132,21 +144,32 @@ impl Client {
 }
 
 /// One version of a value, looked at where it stands.
-pub struct View {
-    view: hot::View,
-    fresh: bool,
+pub struct View(Content);
+
+/// Fields go in the order they are written in: first the pin, then the connection that makes the node heed it.
+enum Content {
+    Shared { view: hot::View, _heeded: Option<Arc<Socket>> },
+    Copied { bytes: Box<[u8]>, meta: Meta },
 }
 
 impl View {
     /// The value.
     pub fn bytes(&self) -> &[u8] {
-        self.view.bytes()
+        match &self.0 {
+            Content::Shared { view, .. } => view.bytes(),
+            Content::Copied { bytes, .. } => bytes,
+        }
     }
 
     /// What stands beside the value.
     pub fn meta(&self) -> Meta {
-        let (stamp, stage) = (self.view.stamp(), self.view.stage());
-        meta_of(&hot::Found { value_bytes: self.view.bytes().len(), stamp, stage }, self.fresh)
+        match &self.0 {
+            Content::Shared { view, .. } => {
+                let (stamp, stage, value_bytes) = (view.stamp(), view.stage(), view.bytes().len());
+                meta_of(&hot::Found { value_bytes, stamp, stage }, true)
+            }
+            Content::Copied { meta, .. } => *meta,
+        }
     }
 }
 

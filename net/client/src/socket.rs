@@ -34,19 +34,29 @@ pub(crate) enum SocketError {
     TimedOut,
     #[error("a packet was larger than the protocol allows")]
     Cut,
+    #[error("no descriptor is left to receive")]
+    DescriptorsExhausted,
 }
+
+/// `patience` from now. A patience beyond the clock's range ends in a century.
+pub(crate) fn deadline_after(patience: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(patience).unwrap_or_else(|| now + CENTURY)
+}
+
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A connected SOCK_SEQPACKET socket with a bound on every wait.
 pub(crate) struct Socket(OwnedFd);
 
 impl Socket {
-    /// Connects; connecting and every later send wait at most `patience`.
-    pub(crate) fn connect(path: &Path, patience: Duration) -> Result<Self, SocketError> {
+    /// Connects, by `deadline` at the latest.
+    pub(crate) fn connect(path: &Path, deadline: Instant) -> Result<Self, SocketError> {
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        set_socket_timeout(&socket, Timeout::Send, Some(patience.max(PATIENCE_MIN)))?;
+        let socket = Self(socket);
         let address = SocketAddrUnix::new(path)?;
-        match connect(&socket, &address) {
-            Ok(()) => Ok(Self(socket)),
+        match socket.until(deadline, Timeout::Send, || connect(&socket.0, &address)) {
+            Ok(()) => Ok(socket),
             Err(Errno::AGAIN | Errno::TIMEDOUT) => Err(SocketError::TimedOut),
             Err(error) => Err(error.into()),
         }
@@ -57,17 +67,18 @@ impl Socket {
         Ok(socket_peercred(&self.0)?.uid.as_raw())
     }
 
-    pub(crate) fn send(&self, bytes: &[u8]) -> Result<(), SocketError> {
-        loop {
+    /// Sends one packet, by `deadline` at the latest.
+    pub(crate) fn send(&self, bytes: &[u8], deadline: Instant) -> Result<(), SocketError> {
+        let sent = self.until(deadline, Timeout::Send, || {
             let mut control = SendAncillaryBuffer::default();
-            match sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
-                Ok(sent) if sent == bytes.len() => return Ok(()),
-                Ok(_) => return Err(SocketError::Cut),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(SocketError::TimedOut),
-                Err(Errno::PIPE | Errno::CONNRESET) => return Err(SocketError::HungUp),
-                Err(error) => return Err(error.into()),
-            }
+            sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+        });
+        match sent {
+            Ok(sent) if sent == bytes.len() => Ok(()),
+            Ok(_) => Err(SocketError::Cut),
+            Err(Errno::AGAIN) => Err(SocketError::TimedOut),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(SocketError::HungUp),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -80,29 +91,26 @@ impl Socket {
         buffer: &mut [u8],
         descriptors: &mut Vec<OwnedFd>,
     ) -> Result<usize, SocketError> {
-        let patience = deadline.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
-        set_socket_timeout(&self.0, Timeout::Recv, Some(patience))?;
         let at_once = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = loop {
-            match recvmsg(
-                &self.0,
-                &mut [IoSliceMut::new(buffer)],
-                &mut control,
-                RecvFlags::CMSG_CLOEXEC | at_once,
-            ) {
-                Ok(received) => break received,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(SocketError::TimedOut),
-                Err(Errno::CONNRESET) => return Err(SocketError::HungUp),
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let received = self.until(deadline, Timeout::Recv, || {
+            let flags = RecvFlags::CMSG_CLOEXEC | at_once;
+            recvmsg(&self.0, &mut [IoSliceMut::new(buffer)], &mut control, flags)
+        });
+        let received = received.map_err(|error| match error {
+            Errno::AGAIN => SocketError::TimedOut,
+            Errno::CONNRESET => SocketError::HungUp,
+            error => error.into(),
+        })?;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = message {
                 descriptors.extend(received);
             }
+        }
+        if received.flags.contains(ReturnFlags::CTRUNC) && descriptors.len() < DESCRIPTORS {
+            // There was room for more of them in the buffer, but not in this process.
+            return Err(SocketError::DescriptorsExhausted);
         }
         if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
             return Err(SocketError::Cut);
@@ -111,6 +119,24 @@ impl Socket {
             return Err(SocketError::HungUp);
         }
         Ok(received.bytes)
+    }
+
+    /// Does one call with what is left until `deadline` as its timeout; an interruption does not begin it anew.
+    fn until<T>(
+        &self,
+        deadline: Instant,
+        direction: Timeout,
+        mut call: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            set_socket_timeout(&self.0, direction, Some(left.max(PATIENCE_MIN)))?;
+            match call() {
+                Err(Errno::INTR) if Instant::now() < deadline => {}
+                Err(Errno::INTR) => return Err(Errno::AGAIN),
+                other => return other,
+            }
+        }
     }
 
     /// Whether the other side is gone. One system call; never waits.

@@ -2,9 +2,10 @@
 
 use io_oi_record::{Durability, Operation, Outcome, Precondition, Receipt};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::channel::Draft;
+use crate::socket::deadline_after;
 use crate::{Client, Expected, PutError, Ticket, WriteError};
 
 impl Client {
@@ -108,8 +109,9 @@ impl Client {
         durability: Durability,
         patience: Duration,
     ) -> Result<Receipt, WriteError> {
+        let deadline = deadline_after(patience);
         let ticket = self.put_with(key, value, durability)?;
-        let receipt = self.wait(ticket, Instant::now() + patience)?;
+        let receipt = self.wait(ticket, deadline)?;
         match receipt.outcome {
             Outcome::Accepted => Ok(receipt),
             Outcome::Refused(code) => Err(WriteError::Refused { code }),

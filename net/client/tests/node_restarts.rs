@@ -195,6 +195,49 @@ fn a_view_outlives_the_node_it_came_from() {
 }
 
 #[test]
+fn a_view_holds_the_connection_until_it_is_dropped() {
+    let (_dir, path) = place();
+    let world: Arc<Mutex<World>> = Arc::default();
+    let _node = PretendNode::start(&path, world.clone(), Habit::Honest);
+    let mut client = attach(&path);
+    for (key, value) in [(b"large", vec![7; 10_000]), (b"small", vec![7; 10])] {
+        let ticket = client.put(key, &value).unwrap();
+        client.wait(ticket, soon()).unwrap();
+    }
+    let (large, small) = (client.view(b"large").unwrap().unwrap(), client.view(b"small").unwrap().unwrap());
+    drop(client);
+    let eventually = |what: &str, is_so: &dyn Fn(&World) -> bool| {
+        let end = soon();
+        while !is_so(&world.lock().unwrap()) {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    eventually("no goodbye came", &|world| !world.closed.is_empty());
+    std::thread::sleep(Duration::from_millis(20)); // A connection that was closed would be gone by now.
+    assert_eq!(world.lock().unwrap().guests_now, 1, "the pin is heeded as long as the connection is open");
+    assert_eq!(&large[..], &[7; 10_000]);
+    drop(large);
+    eventually("the connection stays", &|world| world.guests_now == 0);
+    assert_eq!(&small[..], &[7; 10]);
+}
+
+#[test]
+fn without_a_node_a_view_is_a_copy() {
+    let (_dir, path) = place();
+    let node = PretendNode::start(&path, Arc::default(), Habit::Honest);
+    let mut client = attach(&path);
+    let ticket = client.put(b"large", &[7; 10_000]).unwrap();
+    client.wait(ticket, soon()).unwrap();
+    node.die();
+    until(&mut client, |client| !client.is_attached());
+    // More of them than there are pins.
+    let views: Vec<_> = (0..100).map(|_| client.view(b"large").unwrap().unwrap()).collect();
+    assert!(views.iter().all(|view| view[..] == [7; 10_000] && !view.meta().fresh));
+    assert!(client.view(b"absent").unwrap().is_none());
+}
+
+#[test]
 fn a_subscription_tells_the_gap_of_a_restart_and_goes_on() {
     let (_dir, path) = place();
     let world: Arc<Mutex<World>> = Arc::default();

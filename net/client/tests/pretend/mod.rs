@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,10 +25,12 @@ use io_oi_record::{
 use io_oi_shm::bell::Bell;
 use io_oi_shm::lane::{self, NodeLane};
 use io_oi_shm::{HashSeed, LAYOUT_VERSION, counters, feed, hot, random_incarnation};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, recvmsg, sendmsg, socket_with,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What survives the node.
 #[derive(Default)]
@@ -42,6 +44,8 @@ pub struct World {
     pub sessions: u32,
     /// Goodbyes: the session sequence that each came under.
     pub closed: Vec<u64>,
+    /// Connections that are open now.
+    pub guests_now: usize,
     /// Session ids asked back by resuming clients.
     pub resumed: Vec<SessionId>,
 }
@@ -84,6 +88,8 @@ pub enum Habit {
     Bounded,
     /// Publishes nonsense in its feed, behind every record.
     Babbling,
+    /// Leaves this whole process no room for the descriptors of the first door, until their receiver has given up.
+    StarvingOnce,
     /// Lives on, but lets go of the first client that it served, at its first proposal.
     LetGoOnce,
 }
@@ -199,6 +205,7 @@ impl Life {
             None => self.greet(guest),
             Some(_) => self.serve(guest),
         });
+        self.world.lock().unwrap().guests_now = guests.len();
         self.guests = guests;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         self.hot.beat(now.as_nanos() as u64);
@@ -278,7 +285,16 @@ impl Life {
             _ => {}
         }
         let shard = ShardId(if self.habit == Habit::WrongDoor { 7 } else { 0 });
-        send(guest.socket.as_fd(), &ShardDoor { shard }.encode().unwrap(), &descriptors);
+        let door = ShardDoor { shard }.encode().unwrap();
+        if self.habit == Habit::StarvingOnce {
+            self.habit = Habit::Honest;
+            starve(|| {
+                send(guest.socket.as_fd(), &door, &descriptors);
+                wait_for_hang_up(guest.socket.as_fd());
+            });
+        } else {
+            send(guest.socket.as_fd(), &door, &descriptors);
+        }
         guest.lane = Some(lane);
     }
 
@@ -287,6 +303,7 @@ impl Life {
     }
 
     fn serve(&mut self, guest: &mut Guest) -> bool {
+        let is_gone = is_hung_up(guest.socket.as_fd());
         if self.habit == Habit::Asleep {
             return true;
         }
@@ -311,7 +328,7 @@ impl Life {
                 self.feed.publish(b"nonsense");
             }
         }
-        true
+        !is_gone
     }
 }
 
@@ -376,6 +393,25 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
         assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
     }
     sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).unwrap();
+}
+
+/// Does something while this process can open two more descriptors at most.
+fn starve(act: impl FnOnce()) {
+    let usual = getrlimit(Resource::Nofile);
+    let lowest_free = rustix::io::dup(std::io::stdin()).unwrap().as_raw_fd() as u64;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(lowest_free + 2), ..usual }).unwrap();
+    act();
+    setrlimit(Resource::Nofile, usual).unwrap();
+}
+
+fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&socket, PollFlags::RDHUP)], Some(&at_once)).unwrap() > 0
+}
+
+fn wait_for_hang_up(socket: BorrowedFd<'_>) {
+    let long = Timespec { tv_sec: 60, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&socket, PollFlags::RDHUP)], Some(&long)).unwrap();
 }
 
 const SEED: [u8; 16] = *b"a pretended seed";
