@@ -336,6 +336,23 @@ mod tests {
     }
 
     #[test]
+    fn abandoned_rings_stay_as_they_are_for_whom_they_belong_to() {
+        let (mut node, lane) = Node::with_ring(256 * 1024);
+        let mut channel = channel(lane);
+        channel.submit(&put(b"key", b"")).unwrap();
+        node.answer(1);
+        let free = node.lane.receipts.free_frames(RECEIPT_BYTES);
+        channel.abandon();
+        assert_eq!((channel.receipts, channel.open_count()), (0, 1));
+        assert_eq!(
+            node.lane.receipts.free_frames(RECEIPT_BYTES),
+            free,
+            "the receipt still stands in the ring"
+        );
+        assert_eq!(node.take(EVERYTHING), [(1, b"key".to_vec())]);
+    }
+
+    #[test]
     fn a_receipt_that_names_no_proposal_ends_the_lane() {
         let (mut node, lane) = Node::with_ring(256 * 1024);
         let mut channel = channel(lane);

@@ -150,3 +150,38 @@ impl Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::socketpair;
+
+    use super::*;
+
+    fn socket() -> (Socket, OwnedFd) {
+        let (own, other) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        (Socket(own), other)
+    }
+
+    #[test]
+    fn an_interrupted_call_goes_on_until_its_deadline_and_no_longer() {
+        let (socket, _other) = socket();
+        let mut results = vec![Ok(7), Err(Errno::INTR), Err(Errno::INTR)];
+        let far = deadline_after(Duration::from_secs(3600));
+        assert_eq!(socket.until(far, Timeout::Recv, || results.pop().unwrap()), Ok(7));
+        let mut calls = 0;
+        let ended: Result<(), Errno> = socket.until(Instant::now(), Timeout::Recv, || {
+            calls += 1;
+            Err(Errno::INTR)
+        });
+        assert_eq!((ended, calls), (Err(Errno::AGAIN), 1));
+    }
+
+    #[test]
+    fn no_patience_is_too_long_for_the_clock() {
+        let deadline = deadline_after(Duration::MAX);
+        assert!(deadline > Instant::now());
+        let (socket, _other) = socket();
+        socket.send(b"packet", deadline).unwrap();
+    }
+}

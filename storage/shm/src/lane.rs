@@ -192,7 +192,7 @@ impl ClientLane {
         Ok(ClientLane {
             proposals: Producer::new(region.clone(), config.proposals()),
             receipts: Consumer::new(region.clone(), config.receipts()),
-            pins: Pins { region, used: Arc::new(AtomicU64::new(0)) },
+            pins: Pins { region, used: Arc::new(AtomicU64::new(0)), owner_process: std::process::id() },
             segment,
         })
     }
@@ -218,6 +218,8 @@ pub struct Pins {
     region: Region,
     /// Which pins are taken, one bit each; private to this process.
     used: Arc<AtomicU64>,
+    /// The process that opened the lane. A forked child has copies of everything here, and the pins are not its own.
+    owner_process: u32,
 }
 
 impl Pins {
@@ -260,6 +262,9 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
+        if std::process::id() != self.pins.owner_process {
+            return; // The parent may still look at what it pinned.
+        }
         // Release: our loads of the pinned words are over before the writer may see the pin gone.
         self.pins.region.word(at::AT_PINS + self.index).store(0, Release);
         self.pins.used.fetch_and(!(1 << self.index), Release);
@@ -270,3 +275,29 @@ impl Drop for Pin {
 const RING_BYTES_MAX: usize = 1 << 30;
 
 const _: () = assert!(at::PINS <= 64 && at::AT_PINS + at::PINS <= layout::HEADER_WORDS);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_lets_no_pin_of_its_parent_go() {
+        let config = Config {
+            proposal_ring_bytes: 64,
+            proposal_frame_bytes_max: 8,
+            receipt_ring_bytes: 64,
+            receipt_frame_bytes_max: 8,
+            incarnation: 1,
+            shard: 0,
+        };
+        let (node, file) = NodeLane::create(&config).unwrap();
+        let mut pins = ClientLane::open(file).unwrap().pins;
+        let own = pins.take().unwrap();
+        own.hold(4);
+        pins.owner_process = 0; // As a child sees them: opened by another process.
+        let inherited = pins.take().unwrap();
+        inherited.hold(5);
+        drop((own, inherited));
+        assert_eq!((node.pins.held(0), node.pins.held(1)), (0, 6));
+    }
+}
