@@ -24,7 +24,7 @@ mod stats;
 mod wal;
 
 pub use config::{Config, Strategy, StrategyWish, UnknownStrategy};
-pub use device::Device;
+pub use device::{Device, create_directory};
 pub use disk::{Disk, DiskError, Operation, SegmentFile};
 pub use errors::{AppendError, FlushFailed, OpenError};
 pub use format::{

@@ -18,11 +18,11 @@ mod lock;
 use std::path::{Path, PathBuf};
 
 use io_oi_record::ShardId;
+use io_oi_wal::create_directory;
 
 pub use identity::Identity;
 pub use lock::LockError;
 
-use durable::create_directory;
 use lock::Lock;
 
 /// A directory that belongs to this process until it is dropped.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::durable::create_directory;
 use crate::disk::SegmentFile;
 use crate::format::SegmentNumber;
 
@@ -27,7 +28,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Makes the directory if needed and locks it. `WouldBlock` when another process has the lock.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
+        create_directory(path)?;
         let handle = File::open(path)?;
         lock(&handle, Duration::ZERO)?;
         let mut directory = Self { path: path.to_owned(), handle, direct: true };

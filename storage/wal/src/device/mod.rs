@@ -5,6 +5,7 @@
 mod buffer;
 mod choice;
 mod directory;
+mod durable;
 mod flush_thread;
 mod preparer;
 mod ring;
@@ -21,6 +22,8 @@ use crate::config::{Config, Strategy};
 use crate::disk::{Disk, DiskError, Operation, SegmentFile};
 use crate::format::{SegmentHeader, SegmentNumber};
 use crate::limits::SECTOR_BYTES;
+
+pub use durable::create_directory;
 
 use buffer::AlignedBuffer;
 use directory::Directory;
