@@ -69,11 +69,9 @@ pub(crate) fn boot<J: Judge>(
     let shard = boot.shard;
     let failed = |what: BootReason| BootError { shard, what };
     let segment = |error: CreateError| failed(BootReason::Segment(error));
-    let mut hot = hot::Writer::create(&hot_config(&boot)).map_err(segment)?;
     let feed = feed::Writer::create(&feed_config(&boot)).map_err(segment)?;
     let board = Board::create(boot.incarnation, shard.get()).map_err(segment)?;
-    let mut machine = machine(&boot).map_err(|error| failed(BootReason::Machine(error)))?;
-    let wal = recover(&boot, &mut machine, &mut hot, progress).map_err(failed)?;
+    let Recovered { machine, hot, wal } = recover(&boot, progress).map_err(failed)?;
     let door =
         door(&hot, &feed, &board, &boot.bell).map_err(|error| failed(BootReason::Descriptors(error)))?;
     let genesis = &boot.identity.genesis.genesis;
@@ -166,10 +164,10 @@ pub enum BootReason {
     Epoch(String),
 }
 
-fn hot_config<J>(boot: &Boot<J>) -> hot::Config {
+fn hot_config<J>(boot: &Boot<J>, room: HotRoom) -> hot::Config {
     hot::Config {
-        entries_max: boot.config.hot.entries_max,
-        large_bytes_max: boot.config.hot.large_bytes_max,
+        entries_max: room.entries_max,
+        large_bytes_max: room.large_bytes_max,
         versions_max: VERSIONS_MAX,
         seed: HashSeed::new(boot.identity.genesis.genesis.hash_seed),
         shard: boot.shard.get(),
@@ -212,8 +210,76 @@ fn log_config<J>(boot: &Boot<J>) -> io_oi_wal::Config {
     config
 }
 
+/// What a log was read into.
+struct Recovered {
+    machine: Machine,
+    hot: hot::Writer,
+    wal: Wal,
+}
+
+/// How much a hot tier takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HotRoom {
+    entries_max: u64,
+    large_bytes_max: u64,
+}
+
+impl HotRoom {
+    /// A quarter more of what was full, and the name of its setting; none when no setting would help.
+    fn enlarged_for(self, full: hot::Full) -> Option<(Self, &'static str)> {
+        let quarter_more = |value: u64| value.saturating_add((value / 4).max(1));
+        match full {
+            hot::Full::Entries { .. } | hot::Full::Neighbourhood => {
+                Some((Self { entries_max: quarter_more(self.entries_max), ..self }, "hot.entries_max"))
+            }
+            hot::Full::Large { .. } => {
+                let large_bytes_max = quarter_more(self.large_bytes_max);
+                Some((Self { large_bytes_max, ..self }, "hot.large_bytes_max"))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Reads the whole log through the machine into the hot tier.
-fn recover<J>(
+///
+/// Where an entry or a large value comes to stand depends on what stood there before, which the log does not tell. So a
+/// tier that held everything while the node ran may fall short by a little when it is filled anew: it is made larger and
+/// the log read again, a few times.
+fn recover<J>(boot: &Boot<J>, progress: &mut dyn FnMut(RecoveryProgress)) -> Result<Recovered, BootReason> {
+    let hot = &boot.config.hot;
+    let mut room = HotRoom { entries_max: hot.entries_max, large_bytes_max: hot.large_bytes_max };
+    for _ in 0..ENLARGEMENTS_MAX {
+        let full = match recover_into(boot, room, progress) {
+            Err(BootReason::HotTierTooSmall(full)) => full,
+            ended => return ended,
+        };
+        let Some((larger, setting)) = room.enlarged_for(full) else {
+            return Err(BootReason::HotTierTooSmall(full));
+        };
+        room = larger;
+        tracing::warn!(
+            shard = %boot.shard, setting, entries_max = room.entries_max, large_bytes_max = room.large_bytes_max,
+            "the log does not fit the hot tier ({full}); reading it again into a larger one. Raise {setting}."
+        );
+    }
+    recover_into(boot, room, progress)
+}
+
+/// Reads the whole log into a hot tier of this size.
+fn recover_into<J>(
+    boot: &Boot<J>,
+    room: HotRoom,
+    progress: &mut dyn FnMut(RecoveryProgress),
+) -> Result<Recovered, BootReason> {
+    let mut hot = hot::Writer::create(&hot_config(boot, room)).map_err(BootReason::Segment)?;
+    let mut machine = machine(boot).map_err(BootReason::Machine)?;
+    let wal = read_log(boot, &mut machine, &mut hot, progress)?;
+    Ok(Recovered { machine, hot, wal })
+}
+
+/// Opens the log and hands every entry on.
+fn read_log<J>(
     boot: &Boot<J>,
     machine: &mut Machine,
     hot: &mut hot::Writer,
@@ -285,3 +351,5 @@ impl<J> fmt::Debug for Boot<J> {
 /// Two versions for each record that can be in flight: one filling block, the pipeline, one being shown.
 const VERSIONS_MAX: u32 = (2 * (BLOCKS_IN_FLIGHT_MAX + 2) * BLOCK_RECORDS_MAX) as u32;
 const PROGRESS_EVERY_FRAMES: u64 = 256;
+/// Each time a quarter more: what still does not fit then was never held by a tier of the configured size.
+const ENLARGEMENTS_MAX: u32 = 4;

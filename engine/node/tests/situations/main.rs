@@ -11,6 +11,7 @@ mod a_session_comes_back;
 mod clean_stop_drains;
 mod the_directory_is_not_usable;
 mod the_disk_is_full;
+mod the_hot_tier_is_too_small;
 mod the_log_is_damaged;
 mod the_power_is_cut;
 mod the_socket_gets_garbage;
