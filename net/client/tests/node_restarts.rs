@@ -223,6 +223,27 @@ fn a_view_holds_the_connection_until_it_is_dropped() {
 }
 
 #[test]
+fn a_client_that_lost_its_rings_attaches_again_once_its_views_are_gone() {
+    let (_dir, path) = place();
+    let world: Arc<Mutex<World>> = Arc::default();
+    let _node = PretendNode::start(&path, world.clone(), Habit::GarblingOnce);
+    let mut client = attach(&path);
+    let ticket = client.put(b"large", &[7; 10_000]).unwrap();
+    client.wait(ticket, soon()).unwrap();
+    let view = client.view(b"large").unwrap().unwrap();
+    let ticket = client.put(b"garble", b"value").unwrap();
+    until(&mut client, |client| {
+        client.receipt(ticket).unwrap();
+        world.lock().unwrap().refused_in_use >= 2
+    });
+    assert_eq!((client.lost_reason(), client.stats().reattached), (None, 0));
+    assert_eq!(&view[..], &[7; 10_000]);
+    drop(view);
+    assert_eq!(client.wait(ticket, soon()).unwrap().outcome, Outcome::Accepted);
+    assert_eq!((client.stats().reattached, value_of(&mut client, b"garble")), (1, Some(b"value".to_vec())));
+}
+
+#[test]
 fn without_a_node_a_view_is_a_copy() {
     let (_dir, path) = place();
     let node = PretendNode::start(&path, Arc::default(), Habit::Honest);

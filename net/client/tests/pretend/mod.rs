@@ -4,7 +4,7 @@
 
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -44,6 +44,8 @@ pub struct World {
     pub sessions: u32,
     /// Goodbyes: the session sequence that each came under.
     pub closed: Vec<u64>,
+    /// Resumptions refused because the session's old connection was open.
+    pub refused_in_use: u64,
     /// Connections that are open now.
     pub guests_now: usize,
     /// Session ids asked back by resuming clients.
@@ -90,6 +92,8 @@ pub enum Habit {
     Babbling,
     /// Leaves this whole process no room for the descriptors of the first door, until their receiver has given up.
     StarvingOnce,
+    /// Answers the first proposal under the key `garble` with bytes that are no receipt.
+    GarblingOnce,
     /// Lives on, but lets go of the first client that it served, at its first proposal.
     LetGoOnce,
 }
@@ -153,6 +157,8 @@ struct Life {
     counters: counters::Writer,
     bell: Bell,
     guests: Vec<Guest>,
+    /// Sessions whose connection is open.
+    seated: HashSet<SessionId>,
 }
 
 impl Life {
@@ -183,6 +189,7 @@ impl Life {
             counters: counters::Writer::create(&["pretended"], of_segments, 0).unwrap(),
             bell: Bell::create().unwrap(),
             guests: Vec::new(),
+            seated: HashSet::new(),
         };
         life.recover();
         life
@@ -203,7 +210,13 @@ impl Life {
         let mut guests = std::mem::take(&mut self.guests);
         guests.retain_mut(|guest| match guest.lane {
             None => self.greet(guest),
-            Some(_) => self.serve(guest),
+            Some(_) => {
+                let stays = self.serve(guest);
+                if !stays {
+                    self.seated.remove(&guest.session);
+                }
+                stays
+            }
         });
         self.world.lock().unwrap().guests_now = guests.len();
         self.guests = guests;
@@ -239,6 +252,12 @@ impl Life {
             _ => {}
         }
         guest.session = match hello.resume {
+            Some(resume) if self.seated.contains(&resume.session) => {
+                let refused = Refused::of(AttachRefusal::SessionInUse);
+                send(guest.socket.as_fd(), &refused.encode().unwrap(), &[]);
+                self.world.lock().unwrap().refused_in_use += 1;
+                return false;
+            }
             Some(resume) => {
                 self.world.lock().unwrap().resumed.push(resume.session);
                 resume.session
@@ -296,6 +315,7 @@ impl Life {
             send(guest.socket.as_fd(), &door, &descriptors);
         }
         guest.lane = Some(lane);
+        self.seated.insert(guest.session);
     }
 
     fn hot_incarnation(&self) -> u64 {
@@ -317,6 +337,11 @@ impl Life {
             let proposal = Proposal::decode(&bytes[..length]).unwrap();
             if proposal.operation == Operation::CloseSession {
                 self.world.lock().unwrap().closed.push(proposal.session_sequence.get());
+                continue;
+            }
+            if self.habit == Habit::GarblingOnce && proposal.key == b"garble" {
+                self.habit = Habit::Honest;
+                lane.receipts.push(&[0xaa; RECEIPT_BYTES]).unwrap();
                 continue;
             }
             if self.habit == Habit::Mute {
