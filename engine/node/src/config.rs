@@ -31,6 +31,8 @@ pub struct Config {
     pub cores: Option<Vec<usize>>,
     /// How long a client may take for its handshake, in milliseconds.
     pub handshake_ms: u64,
+    /// How long a session whose client is gone is kept for it to come back, in seconds; then it is closed.
+    pub resume_s: u64,
     /// The log filter of the binary, in the syntax of `RUST_LOG`.
     pub log: String,
     /// The hot tier of each shard.
@@ -127,6 +129,7 @@ impl Default for Config {
             park_after_us: 1_000,
             cores: None,
             handshake_ms: 2_000,
+            resume_s: 600,
             log: "info".to_owned(),
             hot: HotConfig::default(),
             wal: WalConfig::default(),
@@ -231,6 +234,7 @@ impl Config {
         let shards = self.shards.unwrap_or(1);
         bounds("shards", (1..=shards_max).contains(&shards), format!("1 to {shards_max}"))?;
         bounds("handshake_ms", (1..=60_000).contains(&self.handshake_ms), "1 to 60000".to_owned())?;
+        bounds("resume_s", (1..=604_800).contains(&self.resume_s), "1 to 604800 (a week)".to_owned())?;
         bounds(
             "park_after_us",
             self.park_after_us <= 10_000_000,
@@ -316,7 +320,7 @@ pub enum ConfigError {
 }
 
 /// Settings that one word can hold: each has a variable (`hot.entries_max` is `IO_OI_HOT_ENTRIES_MAX`).
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 18] = [
     "dir",
     "socket",
     "name",
@@ -325,6 +329,7 @@ const SETTINGS: [&str; 17] = [
     "park_after_us",
     "cores",
     "handshake_ms",
+    "resume_s",
     "log",
     "hot.entries_max",
     "hot.large_bytes_max",
@@ -392,7 +397,7 @@ mod tests {
             })
             .map(|line| line.trim_start_matches("# "))
             .collect();
-        assert_eq!(shown.len(), 3 + 6 + 3 + 3 + 1, "{shown:?}");
+        assert_eq!(shown.len(), 3 + 7 + 3 + 3 + 1, "{shown:?}");
         assert_eq!(layered(&shown.join("\n"), &[], &[]).unwrap(), Config::default());
     }
 

@@ -31,6 +31,11 @@ pub(crate) enum Order {
         /// The client.
         client: ClientId,
     },
+    /// Nobody came back for a session: close it.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
     /// Answer what is under way, flush, and end.
     Stop,
 }

@@ -232,6 +232,11 @@ impl Machine {
         self.sessions.state(session)
     }
 
+    /// The sessions that are open, in no order.
+    pub fn open_sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.sessions.open()
+    }
+
     /// Whether a put or delete with this number would be new. Whoever refuses proposals for reasons of its own (no
     /// room, no permission) refuses only fresh ones: a retry is owed the answer that the first one got.
     pub fn proposal_state(&self, session: SessionId, session_sequence: SessionSequence) -> ProposalState {

@@ -174,6 +174,11 @@ impl Sessions {
         }
     }
 
+    /// The sessions that are open.
+    pub(crate) fn open(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.slots.iter().filter(|slot| slot.closed.is_none()).map(|slot| slot.id)
+    }
+
     /// How many sessions are known, open and closed.
     pub(crate) fn count(&self) -> usize {
         self.slots.len()

@@ -8,6 +8,7 @@
 mod sessions;
 mod socket;
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +28,7 @@ use crate::directory::Identity;
 use crate::mail::{Attachment, ClientId, Notice, NoticeBox, Order, Orders};
 use crate::rights::Rights;
 use crate::shard::Door;
-use sessions::{Client, Clients, Stage};
+use sessions::{Client, Clients, DetachedSessions, Stage};
 use socket::{Peer, Received};
 
 pub(crate) use socket::Listener;
@@ -70,6 +71,7 @@ pub(crate) struct Housekeeping {
     /// `None` once the node is stopping.
     listener_is_open: bool,
     clients: Clients,
+    detached: DetachedSessions,
     sessions_given: u32,
     shards_ended: usize,
     is_stopping: bool,
@@ -79,7 +81,12 @@ pub(crate) struct Housekeeping {
 
 impl Housekeeping {
     pub(crate) fn new(house: House) -> Self {
+        let mut detached = DetachedSessions::new(Duration::from_secs(house.config.resume_s));
+        let of_earlier_boots: BTreeSet<SessionId> =
+            house.doors.iter().flat_map(|door| door.open_sessions.iter().copied()).collect();
+        of_earlier_boots.into_iter().for_each(|session| detached.add(session, Instant::now()));
         Self {
+            detached,
             house,
             listener_is_open: true,
             clients: Clients::default(),
@@ -109,6 +116,7 @@ impl Housekeeping {
                 self.read(id);
             }
             self.expire();
+            self.close_dead_sessions();
             while let Some(id) = self.clients.next_in_turn() {
                 self.resume_in_turn(id);
             }
@@ -131,7 +139,8 @@ impl Housekeeping {
             }
         }
         let now = Instant::now();
-        let until = self.clients.next_deadline().unwrap_or(now + LOOK_AROUND).min(now + LOOK_AROUND);
+        let deadlines = [self.clients.next_deadline(), self.detached.next_deadline()];
+        let until = deadlines.into_iter().flatten().fold(now + LOOK_AROUND, Instant::min);
         let patience = until.saturating_duration_since(now) + Duration::from_millis(1);
         let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
         if poll(&mut polled, Some(&timeout)).is_err() {
@@ -165,8 +174,16 @@ impl Housekeeping {
     fn greet(&mut self, fd: OwnedFd, peer: Peer) {
         let until = Instant::now() + Duration::from_millis(self.house.config.handshake_ms);
         let stage = Stage::Greeting { until };
-        // Whom to refuse is told after the hello: a client that is still speaking might not hear it.
-        self.clients.add(Client { fd: Some(fd), peer, name: String::new(), stage });
+        // Most refusals are told after the hello, so that a client that is still speaking hears them.
+        let id = self.clients.add(Client { fd: Some(fd), peer, name: String::new(), stage });
+        // But those who may not come in at all must not take up the places of those who may.
+        if self.rights_of(peer).is_none() {
+            self.refuse(id, AttachRefusal::UserNotAllowed);
+        }
+    }
+
+    fn rights_of(&self, peer: Peer) -> Option<Rights> {
+        Rights::of(peer.uid, self.house.own_uid, &self.house.config.clients)
     }
 
     fn read(&mut self, id: ClientId) {
@@ -200,8 +217,8 @@ impl Housekeeping {
         }
         let client = self.clients.get_mut(id).expect("the client is speaking");
         client.name = hello.client_name;
-        let uid = client.peer.uid;
-        let Some(rights) = Rights::of(uid, self.house.own_uid, &self.house.config.clients) else {
+        let peer = client.peer;
+        let Some(rights) = self.rights_of(peer) else {
             return self.refuse(id, AttachRefusal::UserNotAllowed);
         };
         match hello.resume {
@@ -209,7 +226,7 @@ impl Housekeeping {
                 let session = self.next_session();
                 self.order_lanes(id, session, rights, true);
             }
-            Some(resume) => self.resume(id, uid, resume, rights),
+            Some(resume) => self.resume(id, peer.uid, resume, rights),
         }
     }
 
@@ -257,6 +274,7 @@ impl Housekeeping {
                 return self.refuse(id, AttachRefusal::ResourcesExhausted);
             }
         };
+        self.detached.remove(session);
         let shared = Arc::new(rights.clone());
         let mut descriptors = Vec::with_capacity(lanes.len());
         for (orders, (lane, descriptor)) in self.house.orders.iter().zip(lanes) {
@@ -335,7 +353,9 @@ impl Housekeeping {
         *shards_left -= 1;
         if *shards_left == 0 {
             tracing::info!(%session, name = client.name, "client detached");
+            let session = *session;
             self.clients.remove(id);
+            self.detached.add(session, Instant::now());
         }
     }
 
@@ -393,6 +413,16 @@ impl Housekeeping {
                     self.house.counts.malformed.fetch_add(1, Ordering::Relaxed);
                     self.refuse(id, AttachRefusal::Malformed);
                 }
+            }
+        }
+    }
+
+    /// Nobody came back for them: they make room in the tables of sessions.
+    fn close_dead_sessions(&mut self) {
+        while let Some(session) = self.detached.next_dead(Instant::now()) {
+            tracing::info!(%session, "session closed: nobody came back for it");
+            for orders in &self.house.orders {
+                orders.send(Order::CloseSession { session });
             }
         }
     }

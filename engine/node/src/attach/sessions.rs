@@ -3,10 +3,11 @@
 //! Invariant: a session is held by at most one client, from the moment its lanes are ordered until every shard has
 //! said that the last of its frames is answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use io_oi_record::limits::{CLIENTS_MAX, SESSIONS_MAX};
 use io_oi_record::{RefusalCode, SessionId};
 
 use super::socket::Peer;
@@ -126,5 +127,78 @@ impl Clients {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.by_id.values().filter_map(|client| client.stage.deadline()).min()
+    }
+}
+
+/// Sessions that are open in the log and that nobody is attached to, in the order of their detachment.
+#[derive(Debug)]
+pub(super) struct DetachedSessions {
+    by_age: VecDeque<(SessionId, Instant)>,
+    kept_for: Duration,
+}
+
+impl DetachedSessions {
+    /// None yet; each is kept for so long.
+    pub(super) fn new(kept_for: Duration) -> Self {
+        Self { by_age: VecDeque::new(), kept_for }
+    }
+
+    pub(super) fn add(&mut self, session: SessionId, now: Instant) {
+        self.by_age.push_back((session, now));
+    }
+
+    /// Somebody came back for it.
+    pub(super) fn remove(&mut self, session: SessionId) {
+        self.by_age.retain(|(detached, _)| *detached != session);
+    }
+
+    /// The eldest, when its time is over, or when so many are kept that attached ones would have to make room in the
+    /// shards' tables.
+    pub(super) fn next_dead(&mut self, now: Instant) -> Option<SessionId> {
+        let is_crowded = self.by_age.len() > DETACHED_MAX;
+        let is_dead = |(_, since): &mut (SessionId, Instant)| is_crowded || *since + self.kept_for <= now;
+        self.by_age.pop_front_if(is_dead).map(|(session, _)| session)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.by_age.front().map(|(_, since)| *since + self.kept_for)
+    }
+}
+
+/// What the shards' tables take besides the sessions of attached clients.
+const DETACHED_MAX: usize = SESSIONS_MAX - CLIENTS_MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io_oi_record::NodeTag;
+
+    fn session(counter: u32) -> SessionId {
+        SessionId { node: NodeTag(1), boot: 1, counter }
+    }
+
+    #[test]
+    fn a_detached_session_dies_when_its_time_is_over_unless_somebody_comes_back() {
+        let start = Instant::now();
+        let mut detached = DetachedSessions::new(Duration::from_secs(10));
+        (1..=3).for_each(|counter| detached.add(session(counter), start));
+        detached.remove(session(2));
+        assert_eq!(detached.next_deadline(), Some(start + Duration::from_secs(10)));
+        assert_eq!(detached.next_dead(start + Duration::from_secs(9)), None);
+        let late = start + Duration::from_secs(10);
+        assert_eq!(detached.next_dead(late), Some(session(1)));
+        assert_eq!(detached.next_dead(late), Some(session(3)));
+        assert_eq!((detached.next_dead(late), detached.next_deadline()), (None, None));
+    }
+
+    #[test]
+    fn the_eldest_makes_room_before_an_attached_session_has_to() {
+        let start = Instant::now();
+        let mut detached = DetachedSessions::new(Duration::from_secs(10));
+        (0..DETACHED_MAX as u32).for_each(|counter| detached.add(session(counter), start));
+        assert_eq!(detached.next_dead(start), None);
+        detached.add(session(u32::MAX), start);
+        assert_eq!(detached.next_dead(start), Some(session(0)));
+        assert_eq!(detached.next_dead(start), None);
     }
 }

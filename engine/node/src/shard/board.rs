@@ -149,6 +149,8 @@ fn values(look: &Look<'_>) -> [u64; LABELS.len() - SUMMED] {
         log.segments_filled,
         log.prepare_failures,
         wal.room_bytes() as u64,
+        wal.in_flight_for().as_nanos() as u64,
+        wal.enter_retries(),
         u64::from(*is_disk_full),
         attach[0],
         attach[1],
@@ -158,7 +160,7 @@ fn values(look: &Look<'_>) -> [u64; LABELS.len() - SUMMED] {
 }
 
 /// In the order of `values`, then the sums over the flush histogram; one `refused_*` per refusal code follows.
-const LABELS: [&str; 39] = [
+const LABELS: [&str; 41] = [
     "boot",
     "epoch",
     "sequence",
@@ -188,6 +190,8 @@ const LABELS: [&str; 39] = [
     "log_segments_filled",
     "log_prepare_failures",
     "log_room_bytes_now",
+    "log_in_flight_ns_now",
+    "log_enter_retries",
     "disk_full_now",
     "clients_now",
     "attaches",

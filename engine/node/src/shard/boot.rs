@@ -2,13 +2,14 @@
 //!
 //! Invariant: a shard is handed out only when its log is read to the end and its claim to a new epoch is durable.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
-use io_oi_record::{Nanos, NodeId, ShardId};
+use io_oi_record::{Nanos, NodeId, SessionId, ShardId};
 use io_oi_shard::{Config as MachineConfig, Effect, LogKind, Machine, PublishStage, RecoverError};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::{CreateError, HashSeed, feed, hot};
@@ -16,6 +17,7 @@ use io_oi_wal::{Frame, OpenError, StrategyWish, Wal};
 
 use super::admission::Gate;
 use super::board::{Board, Tally};
+use super::watch::FlushWatch;
 use super::world::{FEED_FRAME_BYTES_MAX, KeySpace, Parts, World, shown_value, stamp};
 use super::{Phase, Shard};
 use crate::attach::AttachCounts;
@@ -46,6 +48,8 @@ pub(crate) struct Door {
     pub(crate) feed: OwnedFd,
     pub(crate) counters: OwnedFd,
     pub(crate) bell: OwnedFd,
+    /// Sessions that the log holds open: their clients were attached to an earlier boot.
+    pub(crate) open_sessions: Vec<SessionId>,
 }
 
 /// How far one shard has read its log.
@@ -72,8 +76,8 @@ pub(crate) fn boot<J: Judge>(
     let feed = feed::Writer::create(&feed_config(&boot)).map_err(segment)?;
     let board = Board::create(boot.incarnation, shard.get()).map_err(segment)?;
     let Recovered { machine, hot, wal } = recover(&boot, progress).map_err(failed)?;
-    let door =
-        door(&hot, &feed, &board, &boot.bell).map_err(|error| failed(BootReason::Descriptors(error)))?;
+    let door = door(&machine, &hot, &feed, &board, &boot.bell)
+        .map_err(|error| failed(BootReason::Descriptors(error)))?;
     let genesis = &boot.identity.genesis.genesis;
     let keys = KeySpace { shard, shards: genesis.shards, seed: HashSeed::new(genesis.hash_seed) };
     let gate = Gate::new(boot.config.wal.reserve_bytes);
@@ -85,6 +89,8 @@ pub(crate) fn boot<J: Judge>(
         world: World::new(parts),
         board,
         orders: boot.orders,
+        dead_sessions: VecDeque::new(),
+        watch: FlushWatch::default(),
         bell: boot.bell,
         attach_counts: boot.attach_counts,
         boot: boot.identity.boot,
@@ -324,12 +330,19 @@ fn recover_frame(machine: &mut Machine, hot: &mut hot::Writer, frame: &Frame<'_>
     Ok(())
 }
 
-fn door(hot: &hot::Writer, feed: &feed::Writer, board: &Board, bell: &Bell) -> std::io::Result<Door> {
+fn door(
+    machine: &Machine,
+    hot: &hot::Writer,
+    feed: &feed::Writer,
+    board: &Board,
+    bell: &Bell,
+) -> std::io::Result<Door> {
     Ok(Door {
         hot: hot.fd().try_clone_to_owned()?,
         feed: feed.fd().try_clone_to_owned()?,
         counters: board.writer().fd().try_clone_to_owned()?,
         bell: bell.fd().try_clone_to_owned()?,
+        open_sessions: machine.open_sessions().collect(),
     })
 }
 

@@ -6,14 +6,16 @@ mod admission;
 mod board;
 mod boot;
 mod lanes;
+mod watch;
 mod world;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use io_oi_record::limits::PROPOSAL_BYTES_MAX;
 use io_oi_record::{
-    DecodeError, Epoch, Nanos, Operation, Outcome, Proposal, Receipt, RefusalCode, Sequence, SessionSequence,
-    Stage,
+    DecodeError, Epoch, Nanos, Operation, Outcome, Proposal, Receipt, RefusalCode, Sequence, SessionId,
+    SessionSequence, Stage,
 };
 use io_oi_shard::{Event, Machine, Origin, ProposalState, SessionState};
 use io_oi_shm::bell::Bell;
@@ -21,6 +23,7 @@ use io_oi_shm::lane::NodeLane;
 
 use self::board::{Board, Look};
 use self::lanes::{LaneSlot, LaneState, Newcomer, Taken};
+use self::watch::FlushWatch;
 use self::world::World;
 use crate::attach::AttachCounts;
 use crate::clock::Clock;
@@ -37,6 +40,9 @@ pub(crate) struct Shard<J> {
     world: World<J>,
     board: Board,
     orders: OrderBox,
+    /// Sessions that are to be closed when the machine is ready.
+    dead_sessions: VecDeque<SessionId>,
+    watch: FlushWatch,
     bell: Bell,
     attach_counts: std::sync::Arc<AttachCounts>,
     boot: u32,
@@ -65,6 +71,7 @@ impl<J: Judge> Hosted for Shard<J> {
     fn poll(&mut self, clock: &mut Clock) -> bool {
         let mut worked = self.orders.is_flagged() && self.read_orders(clock);
         worked |= self.poll_lanes(clock);
+        worked |= !self.dead_sessions.is_empty() && self.close_dead_session(clock);
         worked |= self.poll_log(clock);
         worked |= self.poll_phase(clock);
         if worked && clock.is_read() {
@@ -294,6 +301,7 @@ impl<J: Judge> Shard<J> {
                         self.world.lanes.start_leaving(slot);
                     }
                 }
+                Order::CloseSession { session } => self.dead_sessions.push_back(session),
                 Order::Stop if self.phase == Phase::Serving => {
                     self.phase = Phase::Draining { until: clock.now().saturating_add(DRAINING_NS_MAX) };
                 }
@@ -303,8 +311,24 @@ impl<J: Judge> Shard<J> {
         worked
     }
 
+    /// Closes a session that nobody came back for, when the machine is ready and the log has room.
+    #[cold]
+    fn close_dead_session(&mut self, clock: &mut Clock) -> bool {
+        if self.phase != Phase::Serving || !self.machine.is_ready() || self.world.admit_session().is_err() {
+            return false;
+        }
+        let Some(session) = self.dead_sessions.pop_front() else { return false };
+        if self.machine.session_state(session) == SessionState::Open {
+            let now = clock.now();
+            self.machine.handle(now, Event::close_session(session));
+            self.world.drain(&mut self.machine, now);
+        }
+        true
+    }
+
     fn attach(&mut self, attachment: Attachment) {
         let Attachment { client, session, is_new, lane, rights } = attachment;
+        self.dead_sessions.retain(|dead| *dead != session);
         let result = if self.phase != Phase::Serving {
             Err(RefusalCode::ShuttingDown)
         } else if is_new {
@@ -374,6 +398,7 @@ impl<J: Judge> Shard<J> {
             self.beaten_at = now;
             self.world.hot.beat(now.get());
             if self.board.is_due(now) {
+                self.watch.look(self.world.shard, &self.world.wal);
                 self.show_board(now);
             }
         }

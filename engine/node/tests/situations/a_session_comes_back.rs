@@ -133,3 +133,29 @@ fn a_closed_session_stays_closed() {
     assert_eq!(RawClient::attach(&node.socket, Some(resume)).err(), Some(AttachRefusal::ResumeRefused));
     node.stop();
 }
+
+#[test]
+fn a_session_that_nobody_comes_back_for_is_closed_and_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ["idle=yield", "resume_s=1"];
+    let node = NodeProcess::start(dir.path(), &settings);
+    let mut inside = RawClient::attach(&node.socket, None).unwrap();
+    let resume = resume_of(&inside);
+    push(&mut inside, 1, Precondition::None, b"v");
+    assert!(inside.receipt_for(1).is_accepted());
+    let mut attached = node.attach();
+    let is_closed = |node: &NodeProcess, resume: Resume| {
+        // Coming back starts the time anew: the looks are further apart than that.
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        RawClient::attach(&node.socket, Some(resume)).err() == Some(AttachRefusal::ResumeRefused)
+    };
+    drop(inside);
+    crate::support::eventually("the dead session is closed", || is_closed(&node, resume));
+    assert!(crate::support::put(&mut attached, b"other", b"v").is_accepted());
+    let inside = RawClient::attach(&node.socket, None).unwrap();
+    let resume = resume_of(&inside);
+    node.kill();
+    let node = NodeProcess::start(dir.path(), &settings);
+    crate::support::eventually("a session of an earlier boot is closed", || is_closed(&node, resume));
+    node.stop();
+}

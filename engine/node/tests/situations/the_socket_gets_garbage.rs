@@ -1,5 +1,6 @@
 //! Whatever is said on the attach socket, the one who said it gets a clear refusal and everybody else goes on.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 use io_oi_record::attach::{AttachRefusal, Hello, Resume};
@@ -92,6 +93,27 @@ fn strangers_by_user_id_stay_outside() {
     assert_eq!(put(1, b"mine/1"), io_oi_record::Outcome::Accepted);
     let refused = io_oi_record::Outcome::Refused(io_oi_record::RefusalCode::PrefixNotAllowed);
     assert_eq!(put(2, b"yours/1"), refused);
+    node.stop();
+}
+
+#[test]
+fn a_stranger_is_refused_before_it_says_a_word() {
+    const STRANGER: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: only root can be somebody else");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // A guest opens the socket to all users.
+    let node = NodeProcess::start(dir.path(), &["clients=[{uid = 4711}]", "handshake_ms=60_000"]);
+    std::thread::scope(|scope| {
+        let stranger = scope.spawn(|| {
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(STRANGER)).unwrap();
+            RawClient::connect(&node.socket).hear_refusal()
+        });
+        assert_eq!(stranger.join().unwrap(), AttachRefusal::UserNotAllowed);
+    });
+    assert!(put(&mut node.attach(), b"k", b"v").is_accepted());
     node.stop();
 }
 
