@@ -55,8 +55,10 @@ pub struct Stamp {
     pub time_ns: u64,
 }
 
-/// How far a version has come.
+/// How far a version has come. (A whole word wide: a byte would leave padding in every answer, which compilers copy in
+/// overlapping pieces, and the processor then cannot forward the answer from the store to the load.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u64)]
 pub enum Stage {
     /// Visible on this box, not decided by the quorum yet.
     Tentative,

@@ -1,7 +1,7 @@
 //! The reading end: takes no lock, asks nobody, harms nobody.
 
 use super::geometry::Geometry;
-use super::slot::{self, COMMITTED, DELETED, LARGE, OF_KEY, STASHED, Slot};
+use super::slot::{self, COMMITTED, DELETED, FAR_KEY, HOP_BITS, LARGE, OF_KEY, STASHED, Slot};
 use super::view::{Content, View};
 use super::{Found, ReadError, Stage, cells};
 use crate::lane::Pins;
@@ -13,9 +13,8 @@ use crate::sync::{
     Ordering::{Acquire, Relaxed},
     fence, spin_hint, yield_core,
 };
-use crate::words::{load_bytes, words_of};
+use crate::words::{equal_bytes, load_bytes, words_of};
 use crate::{HashSeed, Heartbeat, Kind, OpenError, Region, Segment, hash_key};
-use core::hint::select_unpredictable;
 #[cfg(not(loom))]
 use rustix::fd::OwnedFd;
 
@@ -59,8 +58,7 @@ impl Reader {
     /// As [`Reader::get`].
     #[inline]
     pub fn get_hashed(&self, hash: u64, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, ReadError> {
-        let found = self.search(hash, key, |slot, lock, meta| self.copy_newest(slot, lock, meta, out))?;
-        found.unwrap_or(Ok(None))
+        self.get_wanted(hash, key, 0, out)
     }
 
     /// Copies the committed version of a key's value to the start of `out`, whatever is tentative.
@@ -83,8 +81,7 @@ impl Reader {
         key: &[u8],
         out: &mut [u8],
     ) -> Result<Option<Found>, ReadError> {
-        let found = self.search(hash, key, |slot, lock, meta| self.copy_committed(slot, lock, meta, out))?;
-        found.unwrap_or(Ok(None))
+        self.get_wanted(hash, key, COMMITTED, out)
     }
 
     /// As [`Reader::get`], into a vector that is made as long as the value.
@@ -113,7 +110,8 @@ impl Reader {
     /// [`ReadError::PinsTaken`] when all pins hold views; [`ReadError::Stalled`] as [`Reader::get`].
     pub fn view(&self, key: &[u8], pins: &Pins) -> Result<Option<View>, ReadError> {
         let hash = hash_key(&self.seed, key);
-        let found = self.search(hash, key, |slot, lock, meta| self.view_newest(slot, lock, meta, pins))?;
+        let found =
+            self.search(hash, key, ALL_LINKS, |slot, lock, meta| self.view_newest(slot, lock, meta, pins))?;
         found.unwrap_or(Ok(None))
     }
 
@@ -199,23 +197,57 @@ impl Reader {
         self.region().array(at)
     }
 
-    /// Finds the key and lets `visit` copy from its slot, again and again until that was not disturbed. `visit`
-    /// gets the lock word to check against at the end, and returns `None` when disturbed.
+    /// Reads the newest version, or with `stage` = [`COMMITTED`] the committed one.
+    ///
+    /// This is the way of nearly all reads, so it is written for the processor: no address depends on a load before
+    /// the slot is known, and the answer is made in registers. Everything unusual goes to [`Reader::get_around`].
     #[inline(always)]
-    fn search<T>(
-        &self,
-        hash: u64,
-        key: &[u8],
-        mut visit: impl FnMut(&Slot, u64, u64) -> Option<T>,
-    ) -> Result<Option<T>, ReadError> {
+    fn get_wanted(&self, hash: u64, key: &[u8], stage: u64, out: &mut [u8]) -> Answer {
+        let (slot, lock, meta) = match self.look_home(hash, key) {
+            Home::Tagged { slot, lock, meta } => (slot, lock, meta),
+            Home::Linked => return self.get_around(hash, key, stage, LINKS_BEYOND_PAIR, out),
+            Home::Absent => return Ok(None),
+        };
+        let (stamp, value_bytes) = (slot::load_stamp(slot), slot::value_bytes(slot));
+        let is_plain = !slot::is_locked(lock)
+            && meta & (DELETED | LARGE | FAR_KEY) == 0
+            && meta & stage == stage
+            && equal_bytes(&slot[SLOT_PAYLOAD..], key);
+        if is_plain
+            && let Some(out) = out.get_mut(..value_bytes)
+            && let Some(words) = slot.get(SLOT_PAYLOAD + words_of(key.len())..)
+            && let Some(words) = words.get(..words_of(value_bytes))
+        {
+            load_bytes(words, out);
+            if Self::is_undisturbed(slot, lock) {
+                return Ok(Some(Found { value_bytes, stamp, stage: stage_of(meta) }));
+            }
+        }
+        self.get_around(hash, key, stage, ALL_LINKS, out)
+    }
+
+    /// As [`Reader::get_wanted`], wherever and whatever the entry is.
+    #[inline(never)]
+    fn get_around(&self, hash: u64, key: &[u8], stage: u64, links: u64, out: &mut [u8]) -> Answer {
+        let found = self.search(hash, key, links, |slot, lock, meta| {
+            if stage == COMMITTED {
+                return self.copy_committed(slot, lock, meta, out);
+            }
+            self.copy_newest(slot, lock, meta, out)
+        })?;
+        found.unwrap_or(Ok(None))
+    }
+
+    /// Looks at the two slots at home, in which five of six keys stand.
+    #[inline(always)]
+    fn look_home(&self, hash: u64, key: &[u8]) -> Home<'_> {
         let home_at = self.geometry.slot_at(self.geometry.home(hash));
         let pair: &[AtomicU64; 2 * SLOT_WORDS] = self.region().array(home_at);
-        // Five of six keys stand in the home's first two slots. The second lines are on their way while both first
-        // lines are looked at; which slot it is, is a choice without a branch that could be mispredicted.
+        // The second lines are on their way while both first lines are looked at.
         prefetch(&pair[LINE_2]);
         prefetch(&pair[SLOT_WORDS + LINE_2]);
         if key.len() > KEY_BYTES_MAX {
-            return Ok(None);
+            return Home::Absent;
         }
         let wanted = slot::key_meta(hash, key);
         // Acquire pairs with the Release in `slot::unlock`: what is loaded below is at least as new. A slot that holds
@@ -224,35 +256,35 @@ impl Reader {
         let lock_1 = pair[SLOT_WORDS + SLOT_LOCK].load(Acquire);
         let meta_0 = pair[SLOT_META].load(Relaxed);
         let meta_1 = pair[SLOT_WORDS + SLOT_META].load(Relaxed);
-        let is_0 = meta_0 & OF_KEY == wanted;
-        let is_1 = meta_1 & OF_KEY == wanted;
-        if is_0 | is_1 {
-            let at = select_unpredictable(is_0, 0, SLOT_WORDS);
-            let lock = select_unpredictable(is_0, lock_0, lock_1);
-            let meta = select_unpredictable(is_0, meta_0, meta_1);
-            let slot: &Slot = pair[at..].first_chunk().expect("two slots");
-            let is_here =
-                !slot::is_locked(lock) && slot::holds_key(self.region(), &self.geometry, slot, meta, key);
-            if let Some(found) = is_here.then(|| visit(slot, lock, meta)).flatten() {
-                return Ok(Some(found));
-            }
+        // Selected by mask: written as conditions, the compiler makes two branches of them, one mispredicted in three.
+        let mask = u64::from(meta_0 & OF_KEY == wanted).wrapping_neg();
+        let lock = lock_1 ^ ((lock_0 ^ lock_1) & mask);
+        let meta = meta_1 ^ ((meta_0 ^ meta_1) & mask);
+        let at = SLOT_WORDS & !mask as usize;
+        if meta & OF_KEY == wanted {
+            let slot = pair[at..].first_chunk().expect("two slots");
+            return Home::Tagged { slot, lock, meta };
         }
-        self.search_around(hash, key, home_at, wanted, visit)
+        if meta_0 & LINKS_BEYOND_PAIR == 0 { Home::Absent } else { Home::Linked }
     }
 
-    /// As [`Reader::search`], for a key that was not met at home, or when disturbed.
-    #[inline(never)]
-    fn search_around<T>(
+    /// Finds the key by following `links` of its home, and lets `visit` copy from its slot, again and again until that
+    /// was not disturbed. `visit` gets the lock word to check against at the end, and returns `None` when disturbed.
+    fn search<T>(
         &self,
         hash: u64,
         key: &[u8],
-        home_at: usize,
-        wanted: u64,
+        links: u64,
         mut visit: impl FnMut(&Slot, u64, u64) -> Option<T>,
     ) -> Result<Option<T>, ReadError> {
+        if key.len() > KEY_BYTES_MAX {
+            return Ok(None);
+        }
+        let home_at = self.geometry.slot_at(self.geometry.home(hash));
+        let wanted = slot::key_meta(hash, key);
         let mut patience = Patience::new();
         loop {
-            match self.search_once(key, hash, home_at, wanted, &mut visit) {
+            match self.search_once(key, hash, home_at, wanted, links, &mut visit) {
                 Seen::Absent => return Ok(None),
                 Seen::Present(found) => return Ok(Some(found)),
                 Seen::Disturbed => patience.wait()?,
@@ -267,11 +299,12 @@ impl Reader {
         hash: u64,
         home_at: usize,
         wanted: u64,
+        links: u64,
         visit: &mut impl FnMut(&Slot, u64, u64) -> Option<T>,
     ) -> Seen<T> {
         // Links are set before their entry appears and cleared after it has gone: the slots alone say what is there.
         // A key that this thread has seen, or knows of otherwise, is linked for it, too.
-        let home_meta = self.slot(home_at)[SLOT_META].load(Relaxed);
+        let home_meta = self.slot(home_at)[SLOT_META].load(Relaxed) & links;
         let mut hops = home_meta as u32;
         while hops != 0 {
             let hop = hops.trailing_zeros() as usize;
@@ -511,6 +544,16 @@ impl Reader {
 type Answer = Result<Option<Found>, ReadError>;
 type CopyValue = fn(&Reader, &Slot, u64, u64, &mut [u8]) -> Option<Answer>;
 
+/// What the two slots at home say of a key.
+enum Home<'a> {
+    /// One of them has its tag; with which lock and meta words.
+    Tagged { slot: &'a Slot, lock: u64, meta: u64 },
+    /// Neither has, but keys of this home stand elsewhere.
+    Linked,
+    /// Nobody has it.
+    Absent,
+}
+
 /// Outcome of one look.
 enum Seen<T> {
     Absent,
@@ -574,6 +617,10 @@ impl Patience {
     }
 }
 
+/// What a home's meta word says of places to look at.
+const ALL_LINKS: u64 = HOP_BITS | STASHED;
+/// As above, without the home's own two slots.
+const LINKS_BEYOND_PAIR: u64 = ALL_LINKS & !3;
 /// Word of a slot that stands in its second cache line.
 const LINE_2: usize = SLOT_WORDS / 2;
 /// A change takes the writer well under a microsecond: so many tries before the core is given away.
