@@ -169,11 +169,6 @@ impl Channel {
     pub(crate) fn open_count(&self) -> usize {
         self.window.open_count()
     }
-
-    /// Receipts overwritten before anybody took them.
-    pub(crate) fn unclaimed_count(&self) -> u64 {
-        self.window.unclaimed_count()
-    }
 }
 
 #[cfg(test)]

@@ -176,7 +176,6 @@ impl Client {
         for channel in &self.channels {
             stats.receipts += channel.receipts;
             stats.receipts_unexpected += channel.receipts_unexpected;
-            stats.receipts_unclaimed += channel.unclaimed_count();
             stats.resubmitted += channel.resubmitted;
         }
         stats

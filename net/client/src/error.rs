@@ -103,9 +103,9 @@ pub enum AttachError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError {
-    /// The ring or the window of the key's shard is full.
+    /// The ring or the window of the key's shard is full. A receipt that was not taken holds its place in the window.
     #[error(
-        "shard {shard} has {open_count} proposals without a receipt and no room for more: poll receipts, then put again"
+        "shard {shard} has no room for another proposal ({open_count} wait for a receipt): take the receipts that are there, then put again"
     )]
     Full {
         /// The shard of the key.

@@ -65,8 +65,6 @@ pub struct Stats {
     pub receipts: u64,
     /// Receipts that named nothing open: an answer given twice after a re-attach.
     pub receipts_unexpected: u64,
-    /// Receipts that nobody took before their place was needed again.
-    pub receipts_unclaimed: u64,
     /// Reads of any kind.
     pub reads: u64,
     /// Times that this client attached again.

@@ -5,6 +5,7 @@
 //!   proposal again, under the same session sequence and in the same order;
 //! - never more than `SESSION_WINDOW` session sequences are open at once, which is what the node's session
 //!   table remembers: a resubmitted proposal always finds its first answer;
+//! - an answer keeps its place until it is taken: no receipt is ever dropped for a newer proposal;
 //! - nothing is allocated after `new`: a full window is an answer.
 
 use io_oi_record::limits::SESSION_WINDOW;
@@ -17,7 +18,7 @@ const _: () = assert!(SLOTS.is_power_of_two(), "a slot is found by masking the s
 const NONE: u32 = u32::MAX;
 const _: () = assert!(SLOTS < NONE as usize);
 
-/// The window cannot take this proposal now; it can once receipts have come in.
+/// The window cannot take this proposal now; it can once receipts have come in and were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WindowFull;
 
@@ -28,7 +29,7 @@ pub(crate) enum Standing {
     Open,
     /// Answered; the answer waits to be taken.
     Answered,
-    /// Never submitted, already taken, or overwritten by a later proposal.
+    /// Never submitted, or already taken.
     Unknown,
 }
 
@@ -66,8 +67,6 @@ pub(crate) struct Window<A> {
     open_count: usize,
     first_answered: u32,
     last_answered: u32,
-    /// Answers that nobody took before their slot was needed again.
-    unclaimed_count: u64,
 }
 
 impl<A> Window<A> {
@@ -86,7 +85,6 @@ impl<A> Window<A> {
             open_count: 0,
             first_answered: NONE,
             last_answered: NONE,
-            unclaimed_count: 0,
         }
     }
 
@@ -99,7 +97,8 @@ impl<A> Window<A> {
     /// Room for a proposal of `bytes`, to be encoded in place. Nothing has happened until `commit`.
     #[inline]
     pub(crate) fn reserve(&mut self, bytes: usize) -> Result<&mut [u8], WindowFull> {
-        if self.next - self.oldest >= SLOTS as u64 {
+        // The proposal before it in this slot is unanswered, or its answer was not taken yet.
+        if self.slots[index_of(self.next)].state != State::Free {
             return Err(WindowFull);
         }
         let offset = self.offset_for(bytes).ok_or(WindowFull)?;
@@ -120,11 +119,7 @@ impl<A> Window<A> {
         let offset = self.offset_for(bytes).expect("reserve succeeded for the same size just before");
         let session_sequence = self.next;
         let index = index_of(session_sequence);
-        if self.slots[index].state == State::Answered {
-            self.unchain(index);
-            self.answers[index] = None;
-            self.unclaimed_count += 1;
-        }
+        assert!(self.slots[index].state == State::Free, "a proposal never takes the place of an answer");
         self.slots[index] = Slot {
             session_sequence,
             offset: offset as u32,
@@ -187,11 +182,6 @@ impl<A> Window<A> {
     #[inline]
     pub(crate) fn open_count(&self) -> usize {
         self.open_count
-    }
-
-    /// Answers overwritten before anybody took them.
-    pub(crate) fn unclaimed_count(&self) -> u64 {
-        self.unclaimed_count
     }
 
     /// A new ring knows nothing: every open proposal has to be sent again, oldest first.
@@ -342,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_window_says_so_and_takes_more_once_the_oldest_is_answered() {
+    fn a_full_window_takes_more_once_the_oldest_answer_is_taken_and_drops_none() {
         let mut window = Window::new(SLOTS * 2);
         for _ in 0..SLOTS {
             submit(&mut window, b"x").unwrap();
@@ -351,9 +341,10 @@ mod tests {
         assert!(window.answer(2, 0));
         assert_eq!(submit(&mut window, b"x"), Err(WindowFull), "session sequence 1 is still open");
         assert!(window.answer(1, 0));
+        assert_eq!(submit(&mut window, b"x"), Err(WindowFull), "the answer of 1 was not taken yet");
+        assert_eq!(window.take(1), Some(0));
         assert_eq!(submit(&mut window, b"x"), Ok(SLOTS as u64 + 1));
-        assert_eq!(window.unclaimed_count(), 1, "the answer of 1 was overwritten, and that is counted");
-        assert_eq!(window.take_first(), Some((2, 0)), "the chain forgot the overwritten one");
+        assert_eq!(window.take_first(), Some((2, 0)));
         assert_eq!(window.take_first(), None);
     }
 
