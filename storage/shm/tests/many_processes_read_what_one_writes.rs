@@ -85,10 +85,10 @@ fn of_process(process: u32, file: i32) -> String {
     format!("/proc/{process}/fd/{file}")
 }
 
-/// This test binary again, running one of the functions below in its own process.
-fn child(role: &str, hot: i32, lane: i32, seed: u64) -> Child {
+/// This test binary again, running the same test, which then plays the other role.
+fn child(test: &str, hot: i32, lane: i32, seed: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", role, "--nocapture", "--include-ignored"])
+        .args(["--exact", test, "--nocapture"])
         .env("IO_OI_SHM_HOT", of_process(std::process::id(), hot))
         .env("IO_OI_SHM_LANE", of_process(std::process::id(), lane))
         .env("IO_OI_SHM_SEED", seed.to_string())
@@ -97,9 +97,14 @@ fn child(role: &str, hot: i32, lane: i32, seed: u64) -> Child {
         .unwrap()
 }
 
-fn opened(variable: &str, write: bool) -> Option<OwnedFd> {
-    let path = std::env::var_os(variable)?;
-    Some(std::fs::OpenOptions::new().read(true).write(write).open(path).unwrap().into())
+/// Whether this process was started by `child`.
+fn is_child() -> bool {
+    std::env::var_os("IO_OI_SHM_SEED").is_some()
+}
+
+fn opened(variable: &str, write: bool) -> OwnedFd {
+    let path = std::env::var_os(variable).expect("set by `child`");
+    std::fs::OpenOptions::new().read(true).write(write).open(path).unwrap().into()
 }
 
 /// The writer's side of the game: random puts, deletions, tentative versions, commits and discards.
@@ -159,6 +164,9 @@ impl Game {
 
 #[test]
 fn no_reader_ever_sees_a_torn_mixed_or_older_value() {
+    if is_child() {
+        return a_reader();
+    }
     let mut game = Game::new(table());
     game.fill();
     let mut children = Vec::new();
@@ -166,7 +174,11 @@ fn no_reader_ever_sees_a_torn_mixed_or_older_value() {
         let (node, file) = NodeLane::create(&lane_config()).unwrap();
         game.writer.add_pins(node.pins.clone());
         let hot = game.writer.fd().as_raw_fd();
-        children.push((child("a_reader", hot, file.as_raw_fd(), reader), node, file));
+        children.push((
+            child("no_reader_ever_sees_a_torn_mixed_or_older_value", hot, file.as_raw_fd(), reader),
+            node,
+            file,
+        ));
     }
     while !children.iter_mut().all(|(child, ..)| child.try_wait().unwrap().is_some()) {
         for _ in 0..10_000 {
@@ -187,12 +199,9 @@ fn no_reader_ever_sees_a_torn_mixed_or_older_value() {
     assert!(stats.blocks_waiting < 1000, "{stats:?}");
 }
 
-#[test]
-#[ignore = "a process of the test above"]
+/// A process of the test above.
 fn a_reader() {
-    let (Some(hot), Some(lane)) = (opened("IO_OI_SHM_HOT", false), opened("IO_OI_SHM_LANE", true)) else {
-        return;
-    };
+    let (hot, lane) = (opened("IO_OI_SHM_HOT", false), opened("IO_OI_SHM_LANE", true));
     let reader = Reader::open(hot).unwrap();
     let lane = ClientLane::open(lane).unwrap();
     let mut random_state = std::env::var("IO_OI_SHM_SEED").unwrap().parse::<u64>().unwrap() * 0x9e37_79b9;
@@ -268,12 +277,20 @@ fn check_scan(reader: &Reader, expected: &mut Vec<u8>) {
 
 #[test]
 fn a_reader_killed_in_the_middle_harms_nobody() {
+    if is_child() {
+        return an_endless_reader();
+    }
     let mut game = Game::new(table());
     game.fill();
     for round in 1..=5 {
         let (node, file) = NodeLane::create(&lane_config()).unwrap();
         let pins = game.writer.add_pins(node.pins.clone());
-        let mut victim = child("an_endless_reader", game.writer.fd().as_raw_fd(), file.as_raw_fd(), round);
+        let mut victim = child(
+            "a_reader_killed_in_the_middle_harms_nobody",
+            game.writer.fd().as_raw_fd(),
+            file.as_raw_fd(),
+            round,
+        );
         wait_for_line(&mut victim, "reading");
         for _ in 0..20_000 {
             game.turn();
@@ -288,12 +305,9 @@ fn a_reader_killed_in_the_middle_harms_nobody() {
     }
 }
 
-#[test]
-#[ignore = "a process of the test above"]
+/// A process of the test above.
 fn an_endless_reader() {
-    let (Some(hot), Some(lane)) = (opened("IO_OI_SHM_HOT", false), opened("IO_OI_SHM_LANE", true)) else {
-        return;
-    };
+    let (hot, lane) = (opened("IO_OI_SHM_HOT", false), opened("IO_OI_SHM_LANE", true));
     let reader = Reader::open(hot).unwrap();
     let lane = ClientLane::open(lane).unwrap();
     println!("\nreading");
@@ -309,11 +323,19 @@ fn an_endless_reader() {
 
 #[test]
 fn a_writer_killed_in_the_middle_leaves_readers_with_answers() {
+    if is_child() {
+        return an_endless_writer();
+    }
     let (_node, file) = NodeLane::create(&lane_config()).unwrap();
     let mut stalled = 0;
     for round in 1..=8 {
         // The writer is the child here; it tells where its table is.
-        let mut writer = child("an_endless_writer", file.as_raw_fd(), file.as_raw_fd(), round);
+        let mut writer = child(
+            "a_writer_killed_in_the_middle_leaves_readers_with_answers",
+            file.as_raw_fd(),
+            file.as_raw_fd(),
+            round,
+        );
         let line = wait_for_line(&mut writer, "writing ");
         let path = of_process(writer.id(), line.trim_start_matches("writing ").trim().parse().unwrap());
         let reader = Reader::open(std::fs::File::open(path).unwrap().into()).unwrap();
@@ -340,12 +362,8 @@ fn a_writer_killed_in_the_middle_leaves_readers_with_answers() {
     println!("{stalled} keys were being written when their writer died");
 }
 
-#[test]
-#[ignore = "a process of the test above"]
+/// A process of the test above.
 fn an_endless_writer() {
-    if std::env::var_os("IO_OI_SHM_HOT").is_none() {
-        return;
-    }
     let mut game = Game::new(table());
     game.fill();
     println!("\nwriting {}", game.writer.fd().as_raw_fd());

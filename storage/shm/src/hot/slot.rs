@@ -78,15 +78,14 @@ pub(super) fn holds_key(region: &Region, geometry: &Geometry, slot: &Slot, meta:
 }
 
 /// Epoch and length as one word.
-///
-/// # Panics
-///
-/// When the epoch is beyond 39 bits, which no sequence of elections reaches.
 #[inline]
 pub(super) fn epoch_and_length(epoch: Epoch, value_bytes: usize) -> u64 {
-    assert!(epoch.0 < 1 << (64 - LENGTH_BITS), "an epoch has at most 39 bits");
+    debug_assert!(epoch <= EPOCH_MAX && value_bytes as u64 <= LENGTH_MASK);
     epoch.0 << LENGTH_BITS | value_bytes as u64
 }
+
+/// No sequence of elections gets this far: each takes a flush, and this many flushes take over a year at 100 µs each.
+pub(super) const EPOCH_MAX: Epoch = Epoch((1 << (64 - LENGTH_BITS)) - 1);
 
 /// The stamp in a slot or cell.
 #[inline(always)]

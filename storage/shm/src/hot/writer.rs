@@ -3,12 +3,14 @@
 //! Invariant: blocks and cells are filled before a slot links to them and given back after its lock has changed;
 //! a change of a slot happens between `slot::lock` and `slot::unlock`, and nothing in between can fail.
 
-use super::cells::{self, Cell, Cells, List, Value, Version};
+mod versions;
+
+use super::cells::{self, Cell, Cells, List};
 use super::geometry::Geometry;
 use super::granules::{Granules, block_bytes};
 use super::retired::Retired;
 use super::slot::{
-    self, COMMITTED, DELETED, FAR_KEY, HOP_BITS, LARGE, OCCUPIED, OF_HOME, OF_KEY, STASHED, Slot,
+    self, COMMITTED, DELETED, EPOCH_MAX, FAR_KEY, HOP_BITS, LARGE, OCCUPIED, OF_HOME, OF_KEY, STASHED, Slot,
 };
 use super::{Config, Full, Newest, Sequence, Stage, Stamp};
 use crate::lane::NodePins;
@@ -125,9 +127,9 @@ impl Writer {
     ///
     /// # Panics
     ///
-    /// When key or value are longer than the layout allows, or the key is empty.
+    /// When key, value or epoch are larger than the layout allows, or the key is empty.
     pub fn publish_tentative(&mut self, key: &[u8], value: Option<&[u8]>, stamp: Stamp) -> Result<(), Full> {
-        check_lengths(key, value);
+        check(key, value, stamp);
         let hash = hash_key(&self.seed, key);
         let Some(at) = self.find(hash, key) else {
             return match value {
@@ -152,9 +154,9 @@ impl Writer {
     ///
     /// # Panics
     ///
-    /// When key or value are longer than the layout allows, or the key is empty.
+    /// When key, value or epoch are larger than the layout allows, or the key is empty.
     pub fn publish_committed(&mut self, key: &[u8], value: Option<&[u8]>, stamp: Stamp) -> Result<(), Full> {
-        check_lengths(key, value);
+        check(key, value, stamp);
         let hash = hash_key(&self.seed, key);
         let Some(at) = self.find(hash, key) else {
             return match value {
@@ -549,218 +551,6 @@ impl Writer {
             self.home_at(hash_key(&self.seed, &key[..key_bytes])) == home_at
         })
     }
-
-    /// Puts a newer tentative version on top of what is there.
-    fn stack(&mut self, at: usize, value: Option<&[u8]>, stamp: Stamp) -> Result<(), Full> {
-        let meta = self.meta(at);
-        let mut anchor = slot::cell_of(self.slot(at)[SLOT_LOCK].load(Relaxed));
-        let is_committed = meta & COMMITTED != 0;
-        let cells_needed = if !is_committed && anchor == 0 { 2 } else { 1 };
-        if self.cells.free() < cells_needed {
-            return Err(self.versions_full());
-        }
-        let source = self.source(slot::key_words(meta), value)?;
-        let cell = self.cells.take().expect("counted above");
-        if anchor == 0 && !is_committed {
-            anchor = self.cells.take().expect("counted above");
-            self.list(anchor).clear();
-            self.cell(anchor)[CELL_FLAGS].store(0, Relaxed);
-        }
-        let slot = self.slot(at);
-        let old = version_in_slot(slot);
-        // A reused cell may still be looked at for its former slot, whose lock changed before it was given back.
-        if is_committed {
-            anchor = cell;
-            self.list(anchor).clear();
-            cells::store(self.cell(cell), &old, cells::PRESENT);
-        } else {
-            cells::store(self.cell(cell), &old, 0);
-            self.list(anchor).push(cell);
-        }
-        let locked = slot::lock(slot);
-        store_newest(slot, stamp, 0, source);
-        slot::unlock(slot, locked, anchor);
-        Ok(())
-    }
-
-    /// Puts another tentative version in the place of the newest.
-    fn replace(&mut self, at: usize, value: Option<&[u8]>, stamp: Stamp) -> Result<(), Full> {
-        let source = self.source(slot::key_words(self.meta(at)), value)?;
-        let slot = self.slot(at);
-        let large = large_in_slot(slot);
-        let locked = slot::lock(slot);
-        store_newest(slot, stamp, 0, source);
-        slot::unlock(slot, locked, slot::cell_of(locked));
-        self.retire(large);
-        Ok(())
-    }
-
-    /// Puts a committed version in the place of everything there.
-    fn supersede(&mut self, at: usize, value: &[u8], stamp: Stamp) -> Result<(), Full> {
-        let source = self.source(slot::key_words(self.meta(at)), Some(value))?;
-        let slot = self.slot(at);
-        let large = large_in_slot(slot);
-        let locked = slot::lock(slot);
-        let anchor = slot::cell_of(locked);
-        store_newest(slot, stamp, COMMITTED, source);
-        slot::unlock(slot, locked, 0);
-        self.retire(large);
-        self.drop_versions(anchor);
-        Ok(())
-    }
-
-    /// The newest version is decided.
-    fn commit_newest(&mut self, at: usize, hash: u64) {
-        let meta = self.meta(at);
-        if meta & DELETED != 0 {
-            self.remove(at, hash);
-            return;
-        }
-        let slot = self.slot(at);
-        let locked = slot::lock(slot);
-        let anchor = slot::cell_of(locked);
-        slot[SLOT_META].store(meta | COMMITTED, Relaxed);
-        slot::unlock(slot, locked, 0);
-        self.drop_versions(anchor);
-    }
-
-    /// A version older than the newest, tentative one is decided.
-    fn commit_older(&mut self, at: usize, value: Option<&[u8]>, stamp: Stamp) -> Result<(), Full> {
-        let anchor = slot::cell_of(self.slot(at)[SLOT_LOCK].load(Relaxed));
-        if anchor == 0 {
-            return self.anchor_first(at, value, stamp);
-        }
-        let anchored = self.cell(anchor);
-        let is_present = anchored[CELL_FLAGS].load(Relaxed) & cells::PRESENT != 0;
-        if is_present && slot::load_stamp(anchored).sequence >= stamp.sequence {
-            return Ok(());
-        }
-        let mut oldest = self.list(anchor).oldest();
-        while oldest != 0 && self.list(anchor).sequence(oldest) < stamp.sequence {
-            // Passed over: it was never decided and never will be.
-            self.list(anchor).unlink(oldest);
-            self.drop_cell(oldest);
-            oldest = self.list(anchor).oldest();
-        }
-        let is_listed = oldest != 0 && slot::load_stamp(self.cell(oldest)).sequence == stamp.sequence;
-        let is_same_record = is_listed && slot::load_stamp(self.cell(oldest)).epoch == stamp.epoch;
-        let version = if is_same_record {
-            cells::load(self.cell(oldest))
-        } else {
-            self.version(slot::key_words(self.meta(at)), value, stamp)?
-        };
-        if is_listed {
-            self.list(anchor).unlink(oldest);
-            if is_same_record {
-                self.cells.give_back(oldest); // Its value moves on.
-            } else {
-                self.drop_cell(oldest);
-            }
-        }
-        self.set_anchor(at, anchor, &version);
-        Ok(())
-    }
-
-    /// The first committed version under a tentative one.
-    fn anchor_first(&mut self, at: usize, value: Option<&[u8]>, stamp: Stamp) -> Result<(), Full> {
-        if value.is_none() {
-            return Ok(());
-        }
-        if self.cells.free() == 0 {
-            return Err(self.versions_full());
-        }
-        let version = self.version(slot::key_words(self.meta(at)), value, stamp)?;
-        let anchor = self.cells.take().expect("counted above");
-        self.list(anchor).clear();
-        cells::store(self.cell(anchor), &version, cells::PRESENT);
-        let slot = self.slot(at);
-        let locked = slot::lock(slot);
-        slot::unlock(slot, locked, anchor);
-        Ok(())
-    }
-
-    /// Changes the committed version under a tentative one.
-    fn set_anchor(&mut self, at: usize, anchor: Cell, version: &Version) {
-        let slot = self.slot(at);
-        let large = large_in_cell(self.cell(anchor));
-        let is_needed = !version.deleted || self.list(anchor).oldest() != 0;
-        let locked = slot::lock(slot);
-        if version.deleted {
-            self.cell(anchor)[CELL_FLAGS].store(0, Relaxed);
-        } else {
-            cells::store(self.cell(anchor), version, cells::PRESENT);
-        }
-        slot::unlock(slot, locked, if is_needed { anchor } else { 0 });
-        self.retire(large);
-        if !is_needed {
-            self.cells.give_back(anchor);
-        }
-    }
-
-    /// Takes the newest, tentative version off.
-    fn unstack(&mut self, at: usize, hash: u64) {
-        let slot = self.slot(at);
-        let anchor = slot::cell_of(slot[SLOT_LOCK].load(Relaxed));
-        let is_anchored = anchor != 0 && self.cell(anchor)[CELL_FLAGS].load(Relaxed) & cells::PRESENT != 0;
-        let listed = if anchor == 0 { 0 } else { self.list(anchor).newest() };
-        if listed == 0 && !is_anchored {
-            self.remove(at, hash);
-            return;
-        }
-        let (from, stage) = if listed != 0 { (listed, 0) } else { (anchor, COMMITTED) };
-        let version = cells::load(self.cell(from));
-        if listed != 0 {
-            self.list(anchor).unlink(listed);
-        }
-        let is_needed = listed != 0 && (is_anchored || self.list(anchor).oldest() != 0);
-        let large = large_in_slot(slot);
-        let locked = slot::lock(slot);
-        store_version(slot, &version, stage);
-        slot::unlock(slot, locked, if is_needed { anchor } else { 0 });
-        self.retire(large);
-        self.cells.give_back(from); // Its value moved into the slot.
-        if !is_needed && from != anchor {
-            self.cells.give_back(anchor);
-        }
-    }
-
-    /// Takes a tentative version out that is neither the newest nor decided. Readers never saw the list.
-    fn discard_between(&mut self, at: usize, sequence: Sequence) -> bool {
-        let slot = self.slot(at);
-        let anchor = slot::cell_of(slot[SLOT_LOCK].load(Relaxed));
-        if anchor == 0 {
-            return false;
-        }
-        let mut cell = self.list(anchor).newest();
-        while cell != 0 && self.list(anchor).sequence(cell) != sequence {
-            cell = self.list(anchor).older(cell);
-        }
-        if cell == 0 {
-            return false;
-        }
-        self.list(anchor).unlink(cell);
-        self.drop_cell(cell);
-        let is_anchored = self.cell(anchor)[CELL_FLAGS].load(Relaxed) & cells::PRESENT != 0;
-        if !is_anchored && self.list(anchor).oldest() == 0 {
-            let slot = self.slot(at);
-            let locked = slot::lock(slot);
-            slot::unlock(slot, locked, 0);
-            self.cells.give_back(anchor);
-        }
-        true
-    }
-
-    /// A version made of a value, as it would stand in a slot behind so many words of key.
-    fn version(&mut self, key_words: usize, value: Option<&[u8]>, stamp: Stamp) -> Result<Version, Full> {
-        let source = self.source(key_words, value)?;
-        let value_bytes = value.map_or(0, <[u8]>::len);
-        let value = match source {
-            Source::Large { granule, .. } => Value::Large(granule),
-            Source::Near(value) => Value::Near(words_from(value)),
-            Source::Deletion => Value::Near([0; PAYLOAD_WORDS]),
-        };
-        Ok(Version { stamp, deleted: matches!(source, Source::Deletion), value_bytes, value })
-    }
 }
 
 /// Stores the newest version into an open slot whose key already stands there.
@@ -785,35 +575,6 @@ fn store_newest(slot: &Slot, stamp: Stamp, stage: u64, source: Source<'_>) {
     slot[SLOT_TIME].store(stamp.time_ns, Relaxed);
 }
 
-/// Stores a version that stood in a cell into its own, open slot.
-fn store_version(slot: &Slot, version: &Version, stage: u64) {
-    match version.value {
-        _ if version.deleted => store_newest(slot, version.stamp, stage, Source::Deletion),
-        Value::Large(granule) => {
-            let source = Source::Large { granule, value_bytes: version.value_bytes };
-            store_newest(slot, version.stamp, stage, source);
-        }
-        Value::Near(words) => {
-            let mut bytes = [0; PAYLOAD_WORDS * 8];
-            for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-                *bytes = word.to_le_bytes();
-            }
-            store_newest(slot, version.stamp, stage, Source::Near(&bytes[..version.value_bytes]));
-        }
-    }
-}
-
-/// The newest version of a slot.
-fn version_in_slot(slot: &Slot) -> Version {
-    let meta = slot[SLOT_META].load(Relaxed);
-    let value_bytes = slot::value_bytes(slot);
-    let value = match large_in_slot(slot) {
-        Some((granule, _)) => Value::Large(granule),
-        None => cells::load_near(&slot[SLOT_PAYLOAD + slot::key_words(meta)..], value_bytes),
-    };
-    Version { stamp: slot::load_stamp(slot), deleted: meta & DELETED != 0, value_bytes, value }
-}
-
 fn newest_of(slot: &Slot) -> Newest {
     let meta = slot[SLOT_META].load(Relaxed);
     let stage = if meta & COMMITTED != 0 { Stage::Committed } else { Stage::Tentative };
@@ -830,20 +591,12 @@ fn large_in_cell(cell: &Slot) -> Option<(u32, usize)> {
     is_large.then(|| (cell[SLOT_GRANULE].load(Relaxed) as u32, slot::value_bytes(cell)))
 }
 
-fn words_from(value: &[u8]) -> [u64; PAYLOAD_WORDS] {
-    let mut bytes = [0; PAYLOAD_WORDS * 8];
-    bytes[..value.len()].copy_from_slice(value);
-    let mut words = [0; PAYLOAD_WORDS];
-    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        *word = u64::from_le_bytes(*bytes);
-    }
-    words
-}
-
-fn check_lengths(key: &[u8], value: Option<&[u8]>) {
+/// What would break the layout stops us here, before any slot is open.
+fn check(key: &[u8], value: Option<&[u8]>, stamp: Stamp) {
     assert!((1..=KEY_BYTES_MAX).contains(&key.len()), "keys have 1 to {KEY_BYTES_MAX} bytes");
     let value_bytes = value.map_or(0, <[u8]>::len);
     assert!(value_bytes <= VALUE_BYTES_MAX, "values have at most {VALUE_BYTES_MAX} bytes");
+    assert!(stamp.epoch <= EPOCH_MAX, "epochs have at most 39 bits");
 }
 
 fn segment_config(config: &Config) -> SegmentConfig {
