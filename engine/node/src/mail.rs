@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use crossbeam_utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
 
 use io_oi_record::{RefusalCode, SessionId, ShardId};
@@ -70,7 +71,7 @@ pub(crate) enum Notice {
 #[derive(Debug)]
 pub(crate) struct Orders {
     sender: Sender<Order>,
-    flag: Arc<AtomicBool>,
+    flag: Arc<CachePadded<AtomicBool>>,
     bell: Arc<Bell>,
 }
 
@@ -78,7 +79,7 @@ pub(crate) struct Orders {
 #[derive(Debug)]
 pub(crate) struct OrderBox {
     receiver: Receiver<Order>,
-    flag: Arc<AtomicBool>,
+    flag: Arc<CachePadded<AtomicBool>>,
     bell: Arc<Bell>,
 }
 
@@ -88,7 +89,8 @@ pub(crate) struct OrderBox {
 /// No descriptor is to be had.
 pub(crate) fn orders() -> std::io::Result<(Orders, OrderBox)> {
     let (sender, receiver) = channel();
-    let flag = Arc::new(AtomicBool::new(false));
+    // On a line of its own: the shard looks at it in every turn, and must not lose it to the counts beside it.
+    let flag = Arc::new(CachePadded::new(AtomicBool::new(false)));
     let bell = Arc::new(Bell::create()?);
     Ok((Orders { sender, flag: flag.clone(), bell: bell.clone() }, OrderBox { receiver, flag, bell }))
 }
