@@ -110,6 +110,7 @@ fn space_that_returns_while_nobody_is_attached_is_noticed() {
     let node = NodeProcess::start(disk.dir.path(), &["wal.strategy=thread"]);
     let mut client = node.attach();
     fill(&mut client);
+    eventually("the board says so", || counter(&client, "disk_full_now") == 1);
     drop(client);
     disk.grow(120);
     let mut client = node.attach();
