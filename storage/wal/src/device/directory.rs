@@ -30,7 +30,7 @@ impl Directory {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         create_directory(path)?;
         let handle = File::open(path)?;
-        lock(&handle, Duration::ZERO)?;
+        lock(&handle, COPY_WAIT)?;
         let mut directory = Self { path: path.to_owned(), handle, direct: true };
         directory.remove_leftovers()?;
         directory.direct = directory.probe_direct()?;
@@ -70,7 +70,7 @@ impl Directory {
     /// process for just as long as the kernel still works on that process's last write.
     pub(crate) fn open_to_write(&self, number: SegmentNumber) -> io::Result<File> {
         let file = self.open_file(name_of(number).as_str(), OFlags::RDWR)?;
-        lock(&file, Duration::ZERO)?;
+        lock(&file, COPY_WAIT)?;
         Ok(file)
     }
 
@@ -166,6 +166,10 @@ impl Directory {
         Ok(())
     }
 }
+
+/// A lock that was let go a moment ago may live on in a child that another thread is starting: the child has copies of all
+/// descriptors between its fork and its exec.
+const COPY_WAIT: Duration = Duration::from_millis(200);
 
 /// Takes the exclusive lock, trying for `wait`.
 fn lock(file: &File, wait: Duration) -> io::Result<()> {
