@@ -331,8 +331,8 @@ impl Housekeeping {
     fn welcome(&mut self, id: ClientId) {
         let client = self.clients.get_mut(id).expect("its lanes were opened a moment ago");
         let (peer, name) = (client.peer, client.name.clone());
-        let placeholder = Stage::Attached { session: SessionId::default() };
-        let Stage::Opening { session, rights, lanes, .. } = std::mem::replace(&mut client.stage, placeholder)
+        let interim = Stage::Attached { session: SessionId::default() };
+        let Stage::Opening { session, rights, lanes, .. } = std::mem::replace(&mut client.stage, interim)
         else {
             unreachable!("only an opening client is welcomed")
         };
