@@ -2,10 +2,10 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use io_oi_record::{
-    ClusterId, Durability, Hash, Nanos, Operation, Outcome, Precondition, Proposal, SessionId,
-    SessionSequence, ShardId, Signer, Verdict,
+    ClusterId, ControlMode, Durability, Epoch, Genesis, Hash, Member, Nanos, Now, Operation, Outcome,
+    Precondition, Proposal, Sequence, SessionId, SessionSequence, ShardId, Signer, TrustMode, Verdict,
 };
-use io_oi_shard::{AppendIndex, Config, Effect, Event, Machine, Origin};
+use io_oi_shard::{AppendIndex, Capacity, Config, Effect, Event, Machine, Origin, Timers, Verify};
 
 /// One leading machine, one open session, and a log that is flushed when the bench says so.
 struct Shard {
@@ -19,21 +19,37 @@ impl Shard {
     fn leading() -> Shard {
         let signer = Signer::from_secret(&[3; 32]);
         let node = signer.node();
+        let genesis = Genesis {
+            members: vec![Member { node, name: String::from("n0"), address: String::new() }],
+            operators: vec![signer.operator()],
+            shards: 1,
+            trust: TrustMode::Full,
+            control: ControlMode::Competitive,
+            hash_seed: [5; 16],
+            arbitrators: Hash::ZERO,
+            created: Nanos(1),
+        };
         let config = Config {
             cluster: ClusterId([7; 32]),
             shard: ShardId(0),
             signer,
-            members: &[node],
+            genesis: &genesis,
             arbitrators: Hash::ZERO,
             boot: 1,
+            seed: 1,
+            timers: Timers::default(),
+            capacity: Capacity::default(),
+            verify: Verify::All,
+            promised: Epoch::NONE,
+            held_floor: Sequence::NONE,
         };
         let machine = Machine::new(config).expect("a group of one is a group");
         let session = SessionId { node: node.tag(), boot: 1, counter: 1 };
         let mut shard = Shard { machine, session, appended: 0, number: 0 };
-        shard.machine.start(Nanos(1));
+        shard.machine.start(Now::at(Nanos(1)));
         shard.drain();
         shard.flush();
-        shard.machine.handle(Nanos(2), Event::open_session(session));
+        shard.machine.handle(Now::at(Nanos(2)), Event::open_session(session));
         shard.drain();
         shard.flush_all();
         shard
@@ -50,14 +66,14 @@ impl Shard {
             value,
         };
         let event = Event::Submitted { origin: Origin::Client, session: self.session, proposal };
-        self.machine.handle(Nanos(self.number), event);
+        self.machine.handle(Now::at(Nanos(self.number)), event);
         self.drain()
     }
 
     /// Reports everything appended as flushed; how many proposals were answered by it.
     fn flush(&mut self) -> u64 {
         let through = AppendIndex(self.appended);
-        self.machine.handle(Nanos(self.number), Event::Durable { through });
+        self.machine.handle(Now::at(Nanos(self.number)), Event::Durable { through });
         self.drain()
     }
 
@@ -76,7 +92,7 @@ impl Shard {
                 None => return accepted,
                 Some(Effect::Judge { sequence, .. }) => {
                     let judged = Event::Judged { sequence, verdict: Verdict::Accept };
-                    self.machine.handle(Nanos(self.number), judged);
+                    self.machine.handle(Now::at(Nanos(self.number)), judged);
                 }
                 Some(Effect::Append { index, .. }) => self.appended = index.0,
                 Some(Effect::Reply { receipt, .. }) => {

@@ -205,6 +205,24 @@ impl Nanos {
     }
 }
 
+/// What a node's two clocks say at one moment. The wall clock stamps headers and may jump; timers and leases go by the
+/// monotonic one, which is comparable on one node within one boot only.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Now {
+    /// Nanoseconds since the Unix epoch.
+    pub wall: Nanos,
+    /// Nanoseconds since some moment before the node started; never goes back.
+    pub mono: Nanos,
+}
+
+impl Now {
+    /// Both clocks at the same number: for worlds with one clock.
+    #[must_use]
+    pub const fn at(nanos: Nanos) -> Now {
+        Now { wall: nanos, mono: nanos }
+    }
+}
+
 /// The first eight bytes of a node id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Archive, Serialize, Deserialize)]
 #[rkyv(attr(doc = "Archived form of `NodeTag`."))]

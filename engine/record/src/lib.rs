@@ -38,7 +38,7 @@ pub use codec::{Noun, peek_noun};
 pub use error::{BlockFull, DecodeError, EncodeError, ShapeError};
 pub use genesis::{ControlMode, Genesis, Member, SignedGenesis, TrustMode};
 pub use ids::{
-    ClusterId, Epoch, Hash, Nanos, NodeId, NodeTag, OperatorId, ParseHexError, Sequence, SessionId,
+    ClusterId, Epoch, Hash, Nanos, NodeId, NodeTag, Now, OperatorId, ParseHexError, Sequence, SessionId,
     SessionSequence, ShardId, Signature,
 };
 pub use proposal::{Durability, Operation, Precondition, Proposal};

@@ -1,10 +1,10 @@
-//! What goes in and what comes out: five events, six effects.
+//! What goes in and what comes out: the events and the effects.
 //!
 //! Invariant: an event is all that the machine ever learns, an effect all that it ever asks for.
 
 use io_oi_record::{
-    Epoch, Nanos, NodeId, Operation, Precondition, Proposal, Receipt, Record, Sequence, SessionId,
-    SessionSequence, Verdict,
+    Epoch, Nanos, NodeId, Operation, Precondition, Proposal, Receipt, Record, RefusalCode, Sequence,
+    SessionId, SessionSequence, Verdict,
 };
 
 /// Something happened.
@@ -26,7 +26,15 @@ pub enum Event<'a> {
         /// What the judge said.
         verdict: Verdict,
     },
-    /// The log is flushed through this append.
+    /// The world refuses the proposal of the last [`Effect::Judge`] without a place: no room, shutting down. Never for
+    /// one of a follower's, which has its place already.
+    Declined {
+        /// The sequence that the effect named.
+        sequence: Sequence,
+        /// Why.
+        code: RefusalCode,
+    },
+    /// The log is flushed through this append; for a claim or a grant, the promise file is replaced, too.
     Durable {
         /// The newest append covered by the flush.
         through: AppendIndex,
@@ -37,6 +45,13 @@ pub enum Event<'a> {
         from: NodeId,
         /// The message.
         bytes: &'a [u8],
+    },
+    /// The answer to an [`Effect::Fetch`], any time later.
+    Fetched {
+        /// The sequence asked for.
+        sequence: Sequence,
+        /// The encoded block of the chain that holds it; `None` when the log does not have it.
+        bytes: Option<&'a [u8]>,
     },
     /// Time went by; asked for with [`Effect::Wake`], harmless at any time.
     Elapsed,
@@ -80,7 +95,7 @@ pub enum Origin {
 /// Something to do.
 #[derive(Clone, Copy, Debug)]
 pub enum Effect<'a> {
-    /// Judge this proposal and answer with [`Event::Judged`] before the next effect is polled.
+    /// Judge this proposal and answer with [`Event::Judged`] (or [`Event::Declined`]) before the next effect is polled.
     Judge {
         /// Where the proposal will stand.
         sequence: Sequence,
@@ -92,6 +107,8 @@ pub enum Effect<'a> {
         session: SessionId,
         /// The proposal.
         proposal: Proposal<'a>,
+        /// Where it comes from.
+        origin: JudgeOrigin,
     },
     /// Append this entry to the log; reported by [`Event::Durable`] once flushed.
     Append {
@@ -110,6 +127,8 @@ pub enum Effect<'a> {
     Send {
         /// The receiver.
         to: NodeId,
+        /// Which stream it belongs on.
+        lane: Lane,
         /// The message.
         bytes: &'a [u8],
     },
@@ -131,11 +150,36 @@ pub enum Effect<'a> {
         /// The answer.
         receipt: Receipt,
     },
-    /// Call with [`Event::Elapsed`] at this time, at the latest a little after.
+    /// Call with [`Event::Elapsed`] at this time of the monotonic clock, at the latest a little after.
     Wake {
         /// When.
         at: Nanos,
     },
+    /// Read the block of the chain that holds this sequence back from the log; answered by [`Event::Fetched`].
+    Fetch {
+        /// The sequence.
+        sequence: Sequence,
+    },
+}
+
+/// Where a proposal to be judged comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JudgeOrigin {
+    /// This node's own client; admission is done.
+    Local,
+    /// Another node's client; room on this node is still to be looked at.
+    Forwarded,
+    /// A leader's block: the verdict is checked, and cannot be declined.
+    Follower,
+}
+
+/// Which stream a message belongs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Small and never behind bulk: seals, acknowledgements, votes, heartbeats.
+    Urgent,
+    /// Blocks and proposals.
+    Bulk,
 }
 
 /// How a published record is to be shown.
@@ -145,6 +189,8 @@ pub enum PublishStage {
     Tentative,
     /// Decided for ever.
     Committed,
+    /// Shown as tentative before, and superseded by another history: newest first.
+    Withdrawn,
 }
 
 /// What a log entry is.
@@ -157,6 +203,12 @@ pub enum LogKind {
     Block = 2,
     /// The signature over a block's header; stands behind its block.
     Seal = 3,
+    /// A promise of an epoch to a candidate: flushed before the grant is sent.
+    Grant = 4,
+    /// The signed votes of a quorum over a block's header.
+    Certificate = 5,
+    /// Two statements that no honest node can both have made.
+    Evidence = 6,
 }
 
 impl LogKind {
@@ -167,14 +219,23 @@ impl LogKind {
             1 => Some(Self::Claim),
             2 => Some(Self::Block),
             3 => Some(Self::Seal),
+            4 => Some(Self::Grant),
+            5 => Some(Self::Certificate),
+            6 => Some(Self::Evidence),
             _ => None,
         }
     }
 
-    /// Whether a flush should begin right behind an entry of this kind; a seal waits for company.
+    /// Whether a flush should begin right behind an entry of this kind; seals and certificates wait for company.
     #[must_use]
     pub const fn is_urgent(self) -> bool {
-        !matches!(self, Self::Seal)
+        !matches!(self, Self::Seal | Self::Certificate)
+    }
+
+    /// Whether the promise file is replaced before this entry is reported durable.
+    #[must_use]
+    pub const fn is_promise(self) -> bool {
+        matches!(self, Self::Claim | Self::Grant)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One shard: five events in, six effects out.
+//! One shard: events in, effects out.
 //!
 //! Invariant: the machine knows no clock, socket, file or random number, and allocates nothing once it runs. The node
 //! performs its effects in the real world, a simulator performs the same ones in an invented world.
@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod appends;
+mod config;
 mod event;
 mod flight;
 mod index;
@@ -24,8 +25,12 @@ mod recovery;
 mod reply;
 mod sealer;
 mod session;
+mod status;
+mod view;
 
-pub use event::{AppendIndex, Effect, Event, LogKind, Origin, PublishStage};
-pub use machine::{Config, ConfigError, Counters, Machine};
+pub use config::{Capacity, Config, ConfigError, Timers, Verify};
+pub use event::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Origin, PublishStage};
+pub use machine::{Counters, Machine};
 pub use recovery::RecoverError;
 pub use session::{ProposalState, SessionState};
+pub use status::{MuteReason, Notice, PeerStatus, Role, Status};

@@ -14,37 +14,24 @@
 //! [`Effect::Judge`]: crate::Effect::Judge
 //! [`LogKind::is_urgent`]: crate::LogKind::is_urgent
 
+use alloc::vec::Vec;
+
 use io_oi_consensus as consensus;
-use io_oi_consensus::{Group, Membership, MembershipError, NOTE_BYTES, NotAVoter, Role};
+use io_oi_consensus::{Group, Membership, NOTE_BYTES, Role};
 use io_oi_record::limits::RECORD_BYTES_MAX;
 use io_oi_record::{
-    ClusterId, Durability, Epoch, Hash, Nanos, NodeId, Operation, Precondition, Proposal, Receipt, Record,
-    RefusalCode, Sequence, SessionId, SessionSequence, ShardId, Signer, Verdict,
+    Durability, Epoch, Hash, Member, NodeId, Now, Operation, Precondition, Proposal, Receipt, Record,
+    RefusalCode, Sequence, SessionId, SessionSequence, Signer, Verdict,
 };
 
 use crate::appends::{Appends, Entry};
+use crate::config::{Config, ConfigError};
 use crate::event::{AppendIndex, Event, Origin};
 use crate::flight::Flights;
 use crate::pending::{Pending, State};
 use crate::reply::{Certifying, Cursor, refusal};
 use crate::sealer::Sealer;
 use crate::session::{Answer, ProposalState, SessionState, Sessions, Standing};
-
-/// What a machine has to know before it reads its log.
-pub struct Config<'a> {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// The shard inside it.
-    pub shard: ShardId,
-    /// The node's own key; its public half is the node.
-    pub signer: Signer,
-    /// The voters of the group in genesis order; the node is one of them.
-    pub members: &'a [NodeId],
-    /// Hash of the set of arbitrators that judge here; zero for none.
-    pub arbitrators: Hash,
-    /// How often the node had started: part of the session id under which it writes its own records.
-    pub boot: u32,
-}
 
 /// One shard of one node.
 pub struct Machine {
@@ -53,7 +40,8 @@ pub struct Machine {
     pub(crate) arbitrators: Hash,
     pub(crate) own_session: SessionId,
     pub(crate) phase: Phase,
-    pub(crate) now: Nanos,
+    pub(crate) members: Vec<Member>,
+    pub(crate) now: Now,
     pub(crate) sessions: Sessions,
     pub(crate) flights: Flights,
     pub(crate) pending: Pending,
@@ -102,22 +90,12 @@ pub struct Counters {
     pub messages_refused: u64,
 }
 
-/// Why a machine cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// The voters are no membership.
-    #[error(transparent)]
-    Membership(#[from] MembershipError),
-    /// This node does not vote.
-    #[error(transparent)]
-    NotAVoter(#[from] NotAVoter),
-}
-
 impl Machine {
     /// A machine that waits for its log. Allocates everything that it will ever need while running.
     pub fn new(config: Config<'_>) -> Result<Self, ConfigError> {
         let node = config.signer.node();
-        let members = Membership::new(config.members)?;
+        let voters: Vec<NodeId> = config.genesis.members.iter().map(|member| member.node).collect();
+        let members = Membership::new(&voters)?;
         let group = Group { cluster: config.cluster, shard: config.shard, node };
         Ok(Self {
             consensus: consensus::Machine::new(group, members)?,
@@ -125,7 +103,8 @@ impl Machine {
             arbitrators: config.arbitrators,
             own_session: SessionId::of_node(node.tag(), config.boot),
             phase: Phase::Recovering,
-            now: Nanos::ZERO,
+            members: config.genesis.members.clone(),
+            now: Now::default(),
             sessions: Sessions::new(),
             flights: Flights::new(),
             pending: Pending::new(),
@@ -144,7 +123,7 @@ impl Machine {
     }
 
     /// The log is read: shows what is not known to be committed as tentative, and claims the next epoch. [P-21]
-    pub fn start(&mut self, now: Nanos) {
+    pub fn start(&mut self, now: Now) {
         assert_eq!(self.phase, Phase::Recovering, "a machine starts once");
         self.phase = Phase::Running;
         self.now = now;
@@ -165,7 +144,7 @@ impl Machine {
     }
 
     /// Takes one event into account.
-    pub fn handle(&mut self, now: Nanos, event: Event<'_>) {
+    pub fn handle(&mut self, now: Now, event: Event<'_>) {
         self.now = now;
         match event {
             Event::Submitted { origin, session, proposal } => {
@@ -174,12 +153,14 @@ impl Machine {
             Event::Judged { sequence, verdict } => self.handle_judged(sequence, verdict),
             Event::Durable { through } => self.handle_durable(through),
             Event::Received { .. } => self.counters.messages_refused += 1, // [P-80]
-            Event::Elapsed => self.sealer.elapsed(now),
+            Event::Declined { sequence, code } => self.handle_declined(sequence, code),
+            Event::Fetched { .. } => {} // Nothing was asked for.
+            Event::Elapsed => self.sealer.elapsed(now.mono),
         }
     }
 
     /// Takes nothing more, and brings everything taken to disk, signatures included.
-    pub fn close(&mut self, now: Nanos) {
+    pub fn close(&mut self, now: Now) {
         assert_ne!(self.phase, Phase::Recovering, "a machine that reads its log is simply dropped");
         self.phase = Phase::Closing;
         self.now = now;
@@ -283,7 +264,7 @@ impl Machine {
 
     fn refuse(&mut self, session: SessionId, proposal: &Proposal<'_>, code: RefusalCode) {
         self.counters.refused += 1;
-        self.answer = Some((session, refusal(proposal.session_sequence, self.now, code)));
+        self.answer = Some((session, refusal(proposal.session_sequence, self.now.wall, code)));
     }
 
     /// A retry: the first answer again, at once if it has been given, together with the first if not. [P-62, P-63]
@@ -334,6 +315,16 @@ impl Machine {
         self.sequence_pending(verdict);
     }
 
+    /// The world has no room for the pending proposal: it is refused without a place. [P-64]
+    fn handle_declined(&mut self, sequence: Sequence, code: RefusalCode) {
+        assert_eq!(self.pending.state, State::Asked, "a refusal answers the judge effect before it");
+        assert_eq!(sequence, self.next_sequence(), "a refusal names the sequence that was judged");
+        self.pending.state = State::Empty;
+        self.counters.refused += 1;
+        let (session, session_sequence) = (self.pending.session, self.pending.proposal().session_sequence);
+        self.answer = Some((session, refusal(session_sequence, self.now.wall, code)));
+    }
+
     /// The pending proposal becomes the next record. [P-60]
     pub(crate) fn sequence_pending(&mut self, verdict: Verdict) {
         let proposal = self.pending.proposal();
@@ -356,7 +347,7 @@ impl Machine {
     pub(crate) fn open_block(&mut self) {
         if self.flights.filled().is_empty() {
             let (tip, epoch) = (*self.consensus.tip(), self.consensus.epoch());
-            self.flights.filling().open(tip.next_sequence(), epoch, tip.next_time(self.now));
+            self.flights.filling().open(tip.next_sequence(), epoch, tip.next_time(self.now.wall));
         }
     }
 

@@ -8,7 +8,7 @@ use io_oi_record::limits::BLOCK_RECORDS_MAX;
 use io_oi_record::{Durability, Epoch, HeaderParts, Nanos, Sequence, Verdict};
 
 use crate::appends::Entry;
-use crate::event::{AppendIndex, Effect, LogKind, PublishStage};
+use crate::event::{AppendIndex, Effect, JudgeOrigin, LogKind, PublishStage};
 use crate::machine::{Machine, Phase};
 use crate::pending::State;
 use crate::reply::Met;
@@ -45,7 +45,8 @@ impl Machine {
             Step::Judge => {
                 let (session, proposal) = (self.pending.session, self.pending.proposal());
                 let (epoch, time) = (self.flights.filled().epoch, self.flights.filled().time);
-                Effect::Judge { sequence: self.next_sequence(), epoch, time, session, proposal }
+                let sequence = self.next_sequence();
+                Effect::Judge { sequence, epoch, time, session, proposal, origin: JudgeOrigin::Local }
             }
             Step::AppendNote(place) => append(place, &self.note_bytes),
             Step::AppendBlock(place) => append(place, self.flights.newest().bytes()),
@@ -231,7 +232,7 @@ impl Machine {
         if !is_idle || !self.sealer.has_ready() {
             return None;
         }
-        self.sealer.idle(self.now).map(Step::Wake)
+        self.sealer.idle(self.now.mono).map(Step::Wake)
     }
 }
 

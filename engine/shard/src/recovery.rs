@@ -20,6 +20,9 @@ impl Machine {
             LogKind::Claim => Ok(self.consensus.recover_claim(&EpochClaim::decode(bytes)?)?),
             LogKind::Seal => Ok(self.consensus.recover_seal(&Seal::decode(bytes)?)?),
             LogKind::Block => self.recover_block(bytes),
+            LogKind::Grant | LogKind::Certificate | LogKind::Evidence => {
+                Err(RecoverError::KindUnknown { number: kind as u8 })
+            }
         }
     }
 
@@ -71,6 +74,12 @@ pub enum RecoverError {
     SessionBroken {
         /// The record.
         sequence: Sequence,
+    },
+    /// An entry of a kind that a group of one never writes.
+    #[error("the log holds an entry of kind {number}, which this program does not read: use a newer program")]
+    KindUnknown {
+        /// The kind's number.
+        number: u8,
     },
     /// A record with writes of an arbitrator, which this program cannot read.
     #[error("the record at sequence {sequence} carries an arbitrator's writes: use a newer program")]

@@ -211,7 +211,7 @@ fn a_group_without_its_quorum_serves_what_it_has_and_takes_nothing() {
     }
     world.recovered = log.len();
     world.log = log;
-    world.machine.start(world.now);
+    world.machine.start(io_oi_record::Now::at(world.now));
     world.drain();
     world.settle();
     assert!(!world.machine.is_ready() && !world.machine.is_leading()); // [P-24]

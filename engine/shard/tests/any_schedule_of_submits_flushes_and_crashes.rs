@@ -238,9 +238,9 @@ fn durable_points(world: &World) -> (Sequence, Sequence) {
     let (mut on_disk, mut certified) = (Sequence::NONE, Sequence::NONE);
     for frame in &world.log[..world.recovered + world.durable as usize] {
         match frame.kind {
-            LogKind::Claim => {}
             LogKind::Block => on_disk = Block::decode(&frame.bytes).expect("whole").header.last_sequence(),
             LogKind::Seal => certified = Seal::decode(&frame.bytes).expect("whole").last_sequence,
+            _ => {}
         }
     }
     (on_disk, certified)

@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Instant;
 
-use io_oi_record::Nanos;
+use io_oi_record::{Nanos, Now};
 use io_oi_shard::{AppendIndex, Effect, Event, Machine, Origin};
 use support::*;
 
@@ -17,10 +17,10 @@ fn the_cost_of_a_proposal_is_printed_with_its_parts() {
     for batch in [1, 16, 64, 1024] {
         let mut machine = machine(1);
         let mut appended = 0;
-        machine.start(Nanos(1));
+        machine.start(Now::at(Nanos(1)));
         drain(&mut machine, &mut appended);
         flush(&mut machine, appended, &mut appended);
-        machine.handle(Nanos(2), Event::open_session(session(1)));
+        machine.handle(Now::at(Nanos(2)), Event::open_session(session(1)));
         drain(&mut machine, &mut appended);
         let session = session(1); // Making one derives a key: not part of what is measured.
         let begun = Instant::now();
@@ -28,7 +28,10 @@ fn the_cost_of_a_proposal_is_printed_with_its_parts() {
         let count = if batch == 1 { proposals / 20 } else { proposals };
         for number in 1..=count {
             let proposal = put(number, b"sixteen byte key", &[7; 64]);
-            machine.handle(Nanos(number), Event::Submitted { origin: Origin::Client, session, proposal });
+            machine.handle(
+                Now::at(Nanos(number)),
+                Event::Submitted { origin: Origin::Client, session, proposal },
+            );
             replies += drain(&mut machine, &mut appended);
             if number % batch == 0 || !machine.is_ready() {
                 replies += flush(&mut machine, appended, &mut appended);
@@ -45,7 +48,7 @@ fn the_cost_of_a_proposal_is_printed_with_its_parts() {
 }
 
 fn flush(machine: &mut Machine, through: u64, appended: &mut u64) -> u64 {
-    machine.handle(Nanos(3), Event::Durable { through: AppendIndex(through) });
+    machine.handle(Now::at(Nanos(3)), Event::Durable { through: AppendIndex(through) });
     drain(machine, appended)
 }
 
@@ -54,7 +57,7 @@ fn drain(machine: &mut Machine, appended: &mut u64) -> u64 {
     loop {
         match machine.poll_effect() {
             None => return replies,
-            Some(Effect::Judge { sequence, .. }) => machine.handle(Nanos(3), accept(sequence)),
+            Some(Effect::Judge { sequence, .. }) => machine.handle(Now::at(Nanos(3)), accept(sequence)),
             Some(Effect::Append { index, .. }) => *appended = index.0,
             Some(Effect::Reply { .. }) => replies += 1,
             Some(_) => {}

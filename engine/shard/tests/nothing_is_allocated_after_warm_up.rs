@@ -4,11 +4,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use io_oi_record::{
-    ClusterId, Durability, Hash, Nanos, Operation, Precondition, Proposal, Sequence, SessionId,
-    SessionSequence, ShardId, Signer,
+    ClusterId, ControlMode, Durability, Epoch, Genesis, Hash, Member, Nanos, Now, Operation, Precondition,
+    Proposal, Sequence, SessionId, SessionSequence, ShardId, Signer, TrustMode,
 };
 use io_oi_shard::judge::precondition_verdict;
-use io_oi_shard::{AppendIndex, Config, Effect, Event, LogKind, Machine, Origin};
+use io_oi_shard::{AppendIndex, Capacity, Config, Effect, Event, LogKind, Machine, Origin, Timers, Verify};
 
 /// Counts what this thread asks of the system's allocator.
 struct Counting;
@@ -74,7 +74,7 @@ struct Runner {
 impl Runner {
     fn handle(&mut self, event: Event<'_>) {
         self.now = self.now.saturating_add(100);
-        self.machine.handle(self.now, event);
+        self.machine.handle(Now::at(self.now), event);
         self.drain();
     }
 
@@ -83,7 +83,7 @@ impl Runner {
             match effect {
                 Effect::Judge { sequence, proposal, .. } => {
                     let verdict = precondition_verdict(&proposal, self.newest);
-                    self.machine.handle(self.now, Event::Judged { sequence, verdict });
+                    self.machine.handle(Now::at(self.now), Event::Judged { sequence, verdict });
                 }
                 Effect::Append { index, kind, .. } => {
                     self.appended = index.0;
@@ -99,7 +99,7 @@ impl Runner {
                     self.tally.replies += 1;
                     self.tally.refused += u64::from(!receipt.is_accepted());
                 }
-                Effect::Send { .. } | Effect::Wake { .. } => {}
+                Effect::Send { .. } | Effect::Wake { .. } | Effect::Fetch { .. } => {}
             }
         }
     }
@@ -157,20 +157,36 @@ impl Runner {
 #[test]
 fn a_hundred_thousand_proposals_allocate_nothing() {
     let signer = Signer::from_secret(&[3; 32]);
-    let members = [signer.node()];
+    let member = Member { node: signer.node(), name: String::from("n0"), address: String::new() };
+    let genesis = Genesis {
+        members: vec![member],
+        operators: vec![signer.operator()],
+        shards: 1,
+        trust: TrustMode::Full,
+        control: ControlMode::Competitive,
+        hash_seed: [5; 16],
+        arbitrators: Hash::ZERO,
+        created: Nanos(1),
+    };
     let session = SessionId { node: signer.node().tag(), boot: 1, counter: 1 };
     let config = Config {
         cluster: ClusterId([7; 32]),
         shard: ShardId(0),
         signer,
-        members: &members,
+        genesis: &genesis,
         arbitrators: Hash::ZERO,
         boot: 1,
+        seed: 1,
+        timers: Timers::default(),
+        capacity: Capacity::default(),
+        verify: Verify::All,
+        promised: Epoch::NONE,
+        held_floor: Sequence::NONE,
     };
     let machine = Machine::new(config).expect("the configuration is sound");
     let (now, tally) = (Nanos(1_700_000_000_000_000_000), Tally::default());
     let mut runner = Runner { machine, now, appended: 0, newest: None, tally };
-    runner.machine.start(now);
+    runner.machine.start(Now::at(now));
     runner.drain();
     runner.flush();
     runner.handle(Event::open_session(session));

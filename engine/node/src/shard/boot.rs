@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
-use io_oi_record::{Nanos, NodeId, SessionId, ShardId};
+use io_oi_record::{Nanos, Now, SessionId, ShardId};
 use io_oi_shard::{Config as MachineConfig, Effect, LogKind, Machine, PublishStage, RecoverError};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::{CreateError, HashSeed, feed, hot};
@@ -108,12 +108,12 @@ impl<J: Judge> Shard<J> {
     /// Claims the next epoch and waits for the flush that covers the claim.
     fn take_the_lead(&mut self) -> Result<(), String> {
         let now = wall_time();
-        self.machine.start(now);
+        self.machine.start(Now::at(now));
         self.world.drain(&mut self.machine, now);
         while !self.machine.is_leading() && self.world.fault.is_none() {
             if let Some(through) = self.world.poll_log() {
                 let now = wall_time();
-                self.machine.handle(now, io_oi_shard::Event::Durable { through });
+                self.machine.handle(Now::at(now), io_oi_shard::Event::Durable { through });
                 self.world.drain(&mut self.machine, now);
             }
             rustix::thread::sched_yield();
@@ -193,14 +193,19 @@ fn feed_config<J>(boot: &Boot<J>) -> feed::Config {
 
 fn machine<J>(boot: &Boot<J>) -> Result<Machine, io_oi_shard::ConfigError> {
     let genesis = &boot.identity.genesis.genesis;
-    let members: Vec<NodeId> = genesis.members.iter().map(|member| member.node).collect();
     Machine::new(MachineConfig {
         cluster: boot.identity.cluster,
         shard: boot.shard,
         signer: boot.identity.signer(),
-        members: &members,
+        genesis,
         arbitrators: genesis.arbitrators,
         boot: boot.identity.boot,
+        seed: u64::from(boot.identity.boot),
+        timers: io_oi_shard::Timers::default(),
+        capacity: io_oi_shard::Capacity::default(),
+        verify: io_oi_shard::Verify::All,
+        promised: io_oi_record::Epoch::NONE,
+        held_floor: io_oi_record::Sequence::NONE,
     })
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use io_oi_record::limits::PROPOSAL_BYTES_MAX;
 use io_oi_record::{
-    DecodeError, Epoch, Nanos, Operation, Outcome, Proposal, Receipt, RefusalCode, Sequence, SessionId,
+    DecodeError, Epoch, Nanos, Now, Operation, Outcome, Proposal, Receipt, RefusalCode, Sequence, SessionId,
     SessionSequence, Stage,
 };
 use io_oi_shard::{Event, Machine, Origin, ProposalState, SessionState};
@@ -187,7 +187,7 @@ impl<J: Judge> Shard<J> {
                 let receipt = refusal(proposal.session_sequence, now, code);
                 return self.answer_at_once(slot, &receipt);
             }
-            self.machine.handle(now, Event::close_session(session));
+            self.machine.handle(Now::at(now), Event::close_session(session));
             return self.world.drain(&mut self.machine, now);
         }
         if let Err(code) = self.world.admit(&proposal, slot)
@@ -196,7 +196,7 @@ impl<J: Judge> Shard<J> {
             let receipt = refusal(proposal.session_sequence, now, code);
             return self.answer_at_once(slot, &receipt);
         }
-        self.machine.handle(now, Event::Submitted { origin: Origin::Client, session, proposal });
+        self.machine.handle(Now::at(now), Event::Submitted { origin: Origin::Client, session, proposal });
         self.world.drain(&mut self.machine, now);
     }
 
@@ -244,7 +244,7 @@ impl<J: Judge> Shard<J> {
         lane.state = LaneState::Opening { is_submitted: true };
         lane.note_submitted();
         let session = lane.session;
-        self.machine.handle(now, Event::open_session(session));
+        self.machine.handle(Now::at(now), Event::open_session(session));
         self.world.drain(&mut self.machine, now);
         true
     }
@@ -254,7 +254,7 @@ impl<J: Judge> Shard<J> {
     fn poll_log(&mut self, clock: &mut Clock) -> bool {
         let Some(through) = self.world.poll_log() else { return false };
         let now = clock.now();
-        self.machine.handle(now, Event::Durable { through });
+        self.machine.handle(Now::at(now), Event::Durable { through });
         self.world.drain(&mut self.machine, now);
         true
     }
@@ -265,7 +265,7 @@ impl<J: Judge> Shard<J> {
             // A clock that was set back must not hold the timer for ever.
             if at <= now || at.since(now) > WAKE_AHEAD_NS_MAX {
                 self.world.wake_at = None;
-                self.machine.handle(now, Event::Elapsed);
+                self.machine.handle(Now::at(now), Event::Elapsed);
                 self.world.drain(&mut self.machine, now);
             }
         }
@@ -320,7 +320,7 @@ impl<J: Judge> Shard<J> {
         let Some(session) = self.dead_sessions.pop_front() else { return false };
         if self.machine.session_state(session) == SessionState::Open {
             let now = clock.now();
-            self.machine.handle(now, Event::close_session(session));
+            self.machine.handle(Now::at(now), Event::close_session(session));
             self.world.drain(&mut self.machine, now);
         }
         true
@@ -362,7 +362,7 @@ impl<J: Judge> Shard<J> {
                 if clock.now() >= until || !self.world.lanes.has_frames() {
                     self.phase = Phase::Closing;
                     self.world.gate.shut_down();
-                    self.machine.close(clock.now());
+                    self.machine.close(Now::at(clock.now()));
                 }
                 self.world.drain(&mut self.machine, clock.now());
                 true

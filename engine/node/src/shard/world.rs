@@ -7,8 +7,8 @@
 use io_oi_record::limits::RECORD_BYTES_MAX;
 use io_oi_record::published::{PUBLISHED_HEAD_BYTES, Published};
 use io_oi_record::{
-    Epoch, Nanos, Operation, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence, SessionId, ShardId,
-    Verdict,
+    Epoch, Nanos, Now, Operation, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence, SessionId,
+    ShardId, Verdict,
 };
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{AppendIndex, Effect, Event, LogKind, Machine, PublishStage};
@@ -97,9 +97,9 @@ impl<J: Judge> World<J> {
     #[inline]
     pub(super) fn drain(&mut self, machine: &mut Machine, now: Nanos) {
         while let Some(effect) = machine.poll_effect() {
-            if let Effect::Judge { sequence, epoch, time, session, proposal } = effect {
+            if let Effect::Judge { sequence, epoch, time, session, proposal, .. } = effect {
                 let verdict = self.judge(&Case { sequence, epoch, time, session, proposal });
-                machine.handle(now, Event::Judged { sequence, verdict });
+                machine.handle(Now::at(now), Event::Judged { sequence, verdict });
             } else {
                 self.perform(effect);
             }
@@ -161,6 +161,12 @@ impl<J: Judge> World<J> {
             }
             Effect::Publish { stage: PublishStage::Committed, epoch, time, record } => {
                 self.publish_committed(epoch, time, &record);
+            }
+            Effect::Publish { stage: PublishStage::Withdrawn, record, .. } => {
+                unreachable!("a group of one never withdraws, yet {} is withdrawn", record.sequence)
+            }
+            Effect::Fetch { sequence } => {
+                unreachable!("a group of one has nobody behind, yet {sequence} is fetched")
             }
             Effect::Reply { session, receipt } => self.reply(session, &receipt),
             Effect::Wake { at } => self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at))),

@@ -4,11 +4,15 @@
 use std::collections::BTreeMap;
 
 use io_oi_record::{
-    ClusterId, Durability, Hash, Nanos, NodeId, Operation, Outcome, Precondition, Proposal, Receipt,
-    RefusalCode, Sequence, SessionId, SessionSequence, ShardId, Signer, Verdict,
+    ClusterId, ControlMode, Durability, Epoch, Genesis, Hash, Member, Nanos, NodeId, Now, Operation, Outcome,
+    Precondition, Proposal, Receipt, RefusalCode, Sequence, SessionId, SessionSequence, ShardId, Signer,
+    TrustMode, Verdict,
 };
 use io_oi_shard::judge::precondition_verdict;
-use io_oi_shard::{AppendIndex, Config, Effect, Event, LogKind, Machine, Origin, PublishStage, RecoverError};
+use io_oi_shard::{
+    AppendIndex, Capacity, Config, Effect, Event, LogKind, Machine, Origin, PublishStage, RecoverError,
+    Timers, Verify,
+};
 
 pub const CLUSTER: ClusterId = ClusterId([7; 32]);
 pub const SHARD: ShardId = ShardId(0);
@@ -54,9 +58,43 @@ pub fn machine(boot: u32) -> Machine {
 }
 
 pub fn machine_of(boot: u32, members: &[NodeId]) -> Machine {
-    let config =
-        Config { cluster: CLUSTER, shard: SHARD, signer: signer(), members, arbitrators: Hash::ZERO, boot };
-    Machine::new(config).expect("the configuration is sound")
+    let genesis = genesis_of(members);
+    Machine::new(config_of(boot, &genesis)).expect("the configuration is sound")
+}
+
+pub fn config_of(boot: u32, genesis: &Genesis) -> Config<'_> {
+    Config {
+        cluster: CLUSTER,
+        shard: SHARD,
+        signer: signer(),
+        genesis,
+        arbitrators: Hash::ZERO,
+        boot,
+        seed: u64::from(boot),
+        timers: Timers::default(),
+        capacity: Capacity::default(),
+        verify: Verify::All,
+        promised: Epoch::NONE,
+        held_floor: Sequence::NONE,
+    }
+}
+
+pub fn genesis_of(members: &[NodeId]) -> Genesis {
+    let member = |(number, node): (usize, &NodeId)| Member {
+        node: *node,
+        name: format!("n{number}"),
+        address: format!("127.0.0.1:{}", 7000 + 100 * number),
+    };
+    Genesis {
+        members: members.iter().enumerate().map(member).collect(),
+        operators: vec![signer().operator()],
+        shards: 1,
+        trust: TrustMode::Full,
+        control: ControlMode::Competitive,
+        hash_seed: [5; 16],
+        arbitrators: Hash::ZERO,
+        created: Nanos(1),
+    }
 }
 
 pub fn session(counter: u32) -> SessionId {
@@ -78,7 +116,7 @@ impl World {
             world.drain();
         }
         world.recovered = world.log.len();
-        world.machine.start(world.now);
+        world.machine.start(Now::at(world.now));
         world.drain();
         Ok(world)
     }
@@ -157,12 +195,12 @@ impl World {
 
     pub fn handle(&mut self, event: Event<'_>) {
         self.now = self.now.saturating_add(1_000);
-        self.machine.handle(self.now, event);
+        self.machine.handle(Now::at(self.now), event);
         self.drain();
     }
 
     pub fn close(&mut self) {
-        self.machine.close(self.now);
+        self.machine.close(Now::at(self.now));
         self.drain();
     }
 
@@ -176,7 +214,7 @@ impl World {
                     let newest = self.newest.get(proposal.key).filter(|(_, is_there)| *is_there);
                     let verdict = precondition_verdict(&proposal, newest.map(|(sequence, _)| *sequence));
                     self.judged.push(sequence);
-                    self.machine.handle(self.now, Event::Judged { sequence, verdict });
+                    self.machine.handle(Now::at(self.now), Event::Judged { sequence, verdict });
                 }
                 Effect::Append { index, kind, bytes, .. } => {
                     self.log.push(Frame { kind, bytes: bytes.to_vec() });
@@ -197,7 +235,7 @@ impl World {
                 }
                 Effect::Reply { session, receipt } => self.replies.push((session, receipt)),
                 Effect::Wake { at } => self.wake_at = Some(at),
-                Effect::Send { .. } => panic!("there is nobody to send to"),
+                Effect::Send { .. } | Effect::Fetch { .. } => panic!("there is nobody to send to"),
             }
         }
     }
