@@ -1,5 +1,7 @@
 //! What can be typed.
 
+pub(crate) mod cluster;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,6 +40,12 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Show the node, its shards and their counters.
     Status(Status),
+    /// Found a cluster.
+    #[command(subcommand)]
+    Genesis(cluster::Genesis),
+    /// Proofs of lies.
+    #[command(subcommand)]
+    Evidence(cluster::Evidence),
 }
 
 #[derive(Args, Debug)]
@@ -183,7 +191,8 @@ Exit codes:
   3  the key does not exist
   4  refused by the node (precondition, prefix, size, full)
   5  no node reachable
-  6  no receipt in time: the outcome of the write is open";
+  6  no receipt in time: the outcome of the write is open
+  7  not proven: a genesis, proof or evidence file is not what it says";
 
 fn one_node(text: &str) -> Result<u16, String> {
     match text.parse::<u16>() {

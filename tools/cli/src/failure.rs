@@ -42,6 +42,10 @@ pub(crate) enum Failure {
         help("the write may still happen: read the key before writing it again")
     )]
     OutcomeOpen { what: String },
+    /// A file does not hold what it says that it holds.
+    #[error("not proven: {what}")]
+    #[diagnostic(code(io_oi::not_proven), help("{help}"))]
+    NotProven { what: String, help: String },
     /// Nothing to say: the answer was printed already, or the reader of our output left.
     #[error("")]
     Quiet { exit_code: u8 },
@@ -65,6 +69,7 @@ impl Failure {
             Failure::Refused { .. } => 4,
             Failure::Unreachable { .. } => 5,
             Failure::OutcomeOpen { .. } => 6,
+            Failure::NotProven { .. } => 7,
             Failure::Quiet { exit_code } => *exit_code,
         }
     }
@@ -78,6 +83,7 @@ impl Failure {
             Failure::Refused { name, .. } => name,
             Failure::Unreachable { .. } => "unreachable",
             Failure::OutcomeOpen { .. } => "outcome-open",
+            Failure::NotProven { .. } => "not-proven",
         }
     }
 

@@ -6,7 +6,10 @@ mod args;
 mod bytes;
 mod data;
 mod dev;
+mod evidence;
 mod failure;
+mod genesis;
+mod keys;
 mod node_run;
 mod output;
 mod place;
@@ -63,6 +66,8 @@ fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
             catch_signals()?;
             watch::watch(&mut attach(socket)?, output, watch, &INTERRUPTED)
         }
+        Command::Evidence(verb) => evidence::evidence(output, verb),
+        Command::Genesis(verb) => genesis::genesis(output, verb),
         Command::Status(status) => status::status(&mut attach(socket)?, output, status),
     }
 }
