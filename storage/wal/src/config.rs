@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::errors::OpenError;
 use crate::limits::{
-    BUFFER_BYTES_DEFAULT, FRAME_BYTES_MAX, MARKS_RESERVE_BYTES, SECTOR_BYTES, SEGMENT_BYTES_DEFAULT,
-    SEGMENT_BYTES_MAX, SEGMENTS_AHEAD_DEFAULT, SEGMENTS_AHEAD_MAX, buffer_bytes_for,
+    BUFFER_BYTES_DEFAULT, FRAME_BYTES_MAX, MARKS_RESERVE_BYTES, PLACES_MAX_DEFAULT, SECTOR_BYTES,
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENTS_AHEAD_DEFAULT, SEGMENTS_AHEAD_MAX, buffer_bytes_for,
 };
 
 /// How a batch is made durable.
@@ -93,6 +93,9 @@ pub struct Config {
     pub frame_bytes_max: usize,
     /// Bytes of each of the two buffers: the largest batch.
     pub buffer_bytes: usize,
+    /// Places of batches that the log remembers for [`Wal::locate`](crate::Wal::locate), at least 4; all memory for them is
+    /// taken at the start.
+    pub places_max: usize,
     /// How batches are made durable.
     pub strategy: StrategyWish,
     /// How long to wait for a process that died to let go of the log.
@@ -111,6 +114,7 @@ impl Config {
             segments_ahead: SEGMENTS_AHEAD_DEFAULT,
             frame_bytes_max: FRAME_BYTES_MAX,
             buffer_bytes: BUFFER_BYTES_DEFAULT,
+            places_max: PLACES_MAX_DEFAULT,
             strategy: StrategyWish::Auto,
             lock_wait: Duration::from_secs(5),
             prepare_retry: Duration::from_millis(250),
@@ -149,6 +153,9 @@ impl Config {
                 self.segments_ahead
             ));
         }
+        if self.places_max < 4 {
+            return refuse(format!("places_max is {}, it must be at least 4", self.places_max));
+        }
         Ok(())
     }
 }
@@ -175,6 +182,7 @@ mod tests {
         assert!(refused(|c| c.segment_bytes += 1).contains("segment_bytes"));
         assert!(refused(|c| c.segment_bytes = 1 << 20).contains("segment_bytes"));
         assert!(refused(|c| c.segments_ahead = 0).contains("segments_ahead"));
+        assert!(refused(|c| c.places_max = 3).contains("places_max"));
     }
 
     #[test]

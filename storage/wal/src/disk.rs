@@ -61,6 +61,11 @@ impl DiskError {
         Self { operation, segment: segment.into(), source: source.into() }
     }
 
+    /// Whether the reason is that a file does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
     /// Whether the reason is that no space is left.
     pub fn is_no_space(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -105,6 +110,10 @@ pub trait Disk {
         buffer: usize,
         bytes: usize,
     ) -> Result<(), DiskError>;
+
+    /// Reads at `offset` into memory of the caller, whole sectors at a sector-aligned address, blocking; for single blocks
+    /// that were durable before, while the log goes on.
+    fn read_aside(&mut self, segment: SegmentNumber, offset: u64, into: &mut [u8]) -> Result<(), DiskError>;
 
     /// Zeroes a range, blocking, without flushing; for recovery.
     fn zero(&mut self, segment: SegmentNumber, offset: u64, bytes: u64) -> Result<(), DiskError>;

@@ -143,6 +143,44 @@ fn header_advice(source: &SegmentHeaderError) -> &'static str {
     }
 }
 
+/// Why a block could not be read back. Nothing was handed out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The disk failed.
+    #[error("{0}; mend the disk, or fetch the block from another node")]
+    Disk(#[from] DiskError),
+    /// A segment's first sector is damaged.
+    #[error("segment {segment} cannot be read: {source}; {}", header_advice(source))]
+    SegmentHeader {
+        /// The segment.
+        segment: SegmentNumber,
+        /// What is wrong with it.
+        source: SegmentHeaderError,
+    },
+    /// A segment belongs to another log.
+    #[error(
+        "segment {segment} belongs to another log; somebody changed the files of a running node, put them back"
+    )]
+    ForeignSegment {
+        /// The segment.
+        segment: SegmentNumber,
+    },
+    /// A durable frame is damaged.
+    #[error(
+        "segment {segment} is damaged at offset {offset}: frame {index} was durable and cannot be read; the node's next \
+         start repairs the log from its peers"
+    )]
+    Damaged {
+        /// The segment.
+        segment: SegmentNumber,
+        /// Offset of the bad frame in it.
+        offset: u64,
+        /// The frame's number.
+        index: LogIndex,
+    },
+}
+
 /// Why a frame was not taken. The log is as it was before.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {

@@ -51,6 +51,16 @@ pub const SEGMENTS_AHEAD_MAX: usize = 64;
 /// The first frame kind that belongs to the log itself; a caller's kinds are below.
 pub const FRAME_KIND_RESERVED: u8 = 240;
 
+/// Bytes of log between two entries of an index, at least, while it has room: so much is read in the time of one access.
+pub const INDEX_SPACING_BYTES: u64 = 64 << 10;
+
+/// Places of batches that a log remembers unless configured: every 64 KiB of 4 GiB, or every MiB of 64 GiB, in 2 MiB of memory.
+pub const PLACES_MAX_DEFAULT: usize = 1 << 16;
+
+/// Bytes read at once when single blocks are looked for.
+pub(crate) const READ_BYTES: usize = 64 << 10;
+
+const _: () = assert!(READ_BYTES.is_multiple_of(SECTOR_BYTES));
 const _: () = assert!(SECTOR_BYTES.is_multiple_of(TEAR_BYTES));
 const _: () = assert!(BUFFER_BYTES_MIN.is_multiple_of(SECTOR_BYTES));
 const _: () = assert!(BUFFER_BYTES_DEFAULT.is_multiple_of(SECTOR_BYTES));

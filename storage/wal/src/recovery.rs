@@ -15,6 +15,7 @@ use crate::format::{
     SegmentNumber, frame_bytes,
 };
 use crate::limits::{BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, FRAME_KIND_RESERVED, SECTOR_BYTES, align_up};
+use crate::places::{Place, Places};
 use crate::wal::Segment;
 
 /// What a visitor of recovered frames answers when it refuses one.
@@ -59,6 +60,7 @@ pub(crate) struct Found {
     pub(crate) next_offset: u64,
     pub(crate) prepared: Vec<Segment>,
     pub(crate) ends_with_mark: bool,
+    pub(crate) places: Places,
 }
 
 /// Reads the whole log, cuts a torn tail, and flushes what was read.
@@ -163,6 +165,7 @@ struct Reader<'d, D: Disk> {
     end: Position,
     ends_with_mark: bool,
     recovered: Recovered,
+    places: Places,
     /// Index into the segments, and offset in it, where the next batch is expected.
     place: (usize, u64),
 }
@@ -185,6 +188,7 @@ impl<'d, D: Disk> Reader<'d, D> {
             end: Position(SECTOR_BYTES as u64),
             ends_with_mark: false,
             recovered: Recovered { segments: segments.len(), ..Recovered::default() },
+            places: Places::new(config.places_max),
             place: (0, SECTOR_BYTES as u64),
         }
     }
@@ -232,6 +236,12 @@ impl<'d, D: Disk> Reader<'d, D> {
     ) -> Result<(), OpenError> {
         let (at, start) = self.place;
         let segment = &self.segments[at];
+        let place = Place {
+            position: batch.position,
+            index: batch.first_index,
+            segment: segment.number,
+            chain: batch.chain,
+        };
         let mut offset = start + BATCH_HEADER_BYTES as u64;
         for _ in 0..batch.frames {
             let index = LogIndex(self.last_index.0 + 1);
@@ -250,6 +260,9 @@ impl<'d, D: Disk> Reader<'d, D> {
         }
         // A batch without one whole frame ends where it starts: nothing continues there a second time.
         let read_nothing = offset == start + BATCH_HEADER_BYTES as u64;
+        if !read_nothing {
+            self.places.note(place);
+        }
         self.place = if read_nothing { (at, segment.bytes) } else { (at, align_up(offset)) };
         Ok(())
     }
@@ -341,6 +354,7 @@ impl<'d, D: Disk> Reader<'d, D> {
             next_offset: align_up(tail.offset).max(SECTOR_BYTES as u64),
             prepared: self.segments[tail.at + 1..].to_vec(),
             ends_with_mark: self.ends_with_mark,
+            places: self.places,
         })
     }
 }

@@ -199,6 +199,12 @@ impl SimDisk {
         self.world().options.space_bytes = bytes;
     }
 
+    /// Puts other bytes in the place of what stands on it: damage, or an earlier state. The log that has it open keeps
+    /// what it knows.
+    pub fn set_image(&self, image: Image) {
+        self.world().live = image;
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().expect("a simulated disk never panics while it is held")
     }
@@ -274,6 +280,16 @@ impl Disk for SimDisk {
         world.attempt(Operation::Read, segment)?;
         let file = &world.live.segments[&segment];
         self.buffers[buffer][..bytes].copy_from_slice(&file[offset as usize..offset as usize + bytes]);
+        Ok(())
+    }
+
+    fn read_aside(&mut self, segment: SegmentNumber, offset: u64, into: &mut [u8]) -> Result<(), DiskError> {
+        let mut world = self.world();
+        world.attempt(Operation::Read, segment)?;
+        let missing = || DiskError::new(Operation::Read, segment, io::ErrorKind::NotFound);
+        let file = world.live.segments.get(&segment).ok_or_else(missing)?;
+        let short = || DiskError::new(Operation::Read, segment, io::ErrorKind::UnexpectedEof);
+        into.copy_from_slice(file.get(offset as usize..offset as usize + into.len()).ok_or_else(short)?);
         Ok(())
     }
 

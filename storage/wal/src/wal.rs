@@ -8,15 +8,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::block_index::BlockIndex;
 use crate::config::Config;
 use crate::device::Device;
 use crate::disk::{Disk, DiskError, Operation};
-use crate::errors::{AppendError, FlushFailed, OpenError};
+use crate::errors::{AppendError, FlushFailed, OpenError, ReadError};
 use crate::format::{
     BatchHeader, Chain, Frame, FrameSeal, KIND_CLOSED, KIND_OPENED, LogId, LogIndex, Position, SegmentHeader,
     SegmentNumber, frame_bytes,
 };
 use crate::limits::{BATCH_HEADER_BYTES, FRAME_KIND_RESERVED, MARKS_RESERVE_BYTES, SECTOR_BYTES, align_up};
+use crate::log_reader::{BlockPlace, Scanner};
+use crate::places::{Place, Places};
 use crate::recovery::{self, Recovered, VisitorError};
 use crate::stats::{FlushHistogram, Stats};
 
@@ -46,6 +49,9 @@ pub struct Wal<D: Disk = Device> {
     /// The last attempt to prepare a segment failed; told once, not each time.
     preparing_fails: bool,
     stats: Stats,
+    places: Places,
+    /// Reads single blocks; made when the first is asked for.
+    scanner: Option<Box<Scanner>>,
 }
 
 /// A segment's place in the log.
@@ -144,6 +150,8 @@ impl<D: Disk> Wal<D> {
             failed: None,
             preparing_fails: false,
             stats,
+            places: found.places,
+            scanner: None,
             disk,
             config,
         };
@@ -215,6 +223,22 @@ impl<D: Disk> Wal<D> {
             self.flush_blocking()?;
         }
         Ok(())
+    }
+
+    /// Where the chain's block with this sequence stands, if it is durable by now: for [`LogReader`](crate::LogReader) on
+    /// another thread, or for [`Wal::read_block`].
+    pub fn locate(&self, index: &BlockIndex, sequence: u64) -> Option<BlockPlace> {
+        BlockPlace::locate(&self.places, self.log, self.durable, index, sequence)
+    }
+
+    /// Puts the block's bytes into `out`, in place of what was there, and says whether the log holds it durably. Blocks: for
+    /// the simulator and for tests; a node reads on another thread.
+    pub fn read_block(&mut self, place: &BlockPlace, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        let scanner = self.scanner.get_or_insert_with(|| Box::new(Scanner::new(&self.config)));
+        let disk = &mut self.disk;
+        let mut read =
+            |segment: SegmentNumber, offset: u64, into: &mut [u8]| disk.read_aside(segment, offset, into);
+        scanner.read_block(&mut read, place, out)
     }
 
     /// Bytes of batches that are sure to find room without new disk space, whatever their sizes. A batch takes its
@@ -332,6 +356,12 @@ impl<D: Disk> Wal<D> {
         buffer[self.filling.bytes..batch_bytes as usize].fill(0);
         let since = Instant::now();
         self.disk.submit(self.filling.buffer, self.next_offset, batch_bytes as usize)?;
+        self.places.note(Place {
+            position: header.position,
+            index: header.first_index,
+            segment: self.active.number,
+            chain: header.chain,
+        });
         self.in_flight = Some(InFlight {
             through: self.appended,
             frames: self.filling.frames,

@@ -37,6 +37,16 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Only for reading: takes no lock, changes nothing.
+    pub(crate) fn open_unlocked(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), handle: File::open(path)?, direct: true })
+    }
+
+    /// Files are opened through the page cache from now on.
+    pub(crate) fn give_up_direct(&mut self) {
+        self.direct = false;
+    }
+
     /// A second handle for another thread; the lock is shared.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { path: self.path.clone(), handle: self.handle.try_clone()?, direct: self.direct })

@@ -9,6 +9,7 @@ mod durable;
 mod flush_thread;
 mod preparer;
 mod ring;
+mod segment_files;
 mod transfer;
 
 use std::collections::hash_map::RandomState;
@@ -23,9 +24,10 @@ use crate::disk::{Disk, DiskError, Operation, SegmentFile};
 use crate::format::{SegmentHeader, SegmentNumber};
 use crate::limits::SECTOR_BYTES;
 
+pub(crate) use buffer::AlignedBuffer;
 pub use durable::create_directory;
+pub(crate) use segment_files::SegmentFiles;
 
-use buffer::AlignedBuffer;
 use directory::Directory;
 use flush_thread::ThreadWriter;
 use preparer::{Preparer, write_all};
@@ -126,6 +128,11 @@ impl Disk for Device {
         self.file_to_read(segment)?;
         let (_, file) = self.reading.as_ref().expect("opened above");
         let into = &mut self.writer.buffer(buffer)[..bytes];
+        read_all(file, into, offset).map_err(|error| DiskError::new(Operation::Read, segment, error))
+    }
+
+    fn read_aside(&mut self, segment: SegmentNumber, offset: u64, into: &mut [u8]) -> Result<(), DiskError> {
+        let file = self.file_to_read(segment)?;
         read_all(file, into, offset).map_err(|error| DiskError::new(Operation::Read, segment, error))
     }
 

@@ -1,0 +1,352 @@
+//! Reading single blocks back while the log is written.
+//!
+//! Invariant: no frame is handed out whose checksum, chain, number or place is wrong, and none behind the last that was
+//! durable when it was asked for.
+
+use std::path::Path;
+
+use crate::block_index::BlockIndex;
+use crate::config::Config;
+use crate::device::{AlignedBuffer, SegmentFiles};
+use crate::disk::DiskError;
+use crate::errors::ReadError;
+use crate::format::{
+    BatchHeader, Chain, Frame, FrameKind, FrameSeal, LogId, LogIndex, Position, SegmentHeader, SegmentNumber,
+    frame_bytes,
+};
+use crate::limits::{
+    BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, READ_BYTES, SECTOR_BYTES, align_up, buffer_bytes_for,
+};
+use crate::places::{Place, Places};
+
+/// Where a block is to be looked for. Made by [`Wal::locate`](crate::Wal::locate); may be sent to the thread that reads.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockPlace {
+    log: LogId,
+    kind: FrameKind,
+    sequence: u64,
+    start: Place,
+    /// The first frame that may be the block.
+    from: LogIndex,
+    /// The last frame that is durable.
+    through: LogIndex,
+}
+
+impl BlockPlace {
+    pub(crate) fn locate(
+        places: &Places,
+        log: LogId,
+        durable: LogIndex,
+        index: &BlockIndex,
+        sequence: u64,
+    ) -> Option<Self> {
+        let from = index.find(sequence)?;
+        if from > durable {
+            return None;
+        }
+        let start = places.before(from)?;
+        Some(Self { log, kind: index.kind(), sequence, start, from, through: durable })
+    }
+
+    /// The sequence that is asked for.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+/// Reads blocks of a log through descriptors of its own, on any thread, while the log is written elsewhere.
+pub struct LogReader {
+    files: SegmentFiles,
+    scanner: Scanner,
+}
+
+impl LogReader {
+    /// For the log in this directory, which exists, with the configuration it was opened with. Takes no lock.
+    pub fn open(directory: impl AsRef<Path>, config: &Config) -> Result<Self, ReadError> {
+        Ok(Self { files: SegmentFiles::open(directory.as_ref())?, scanner: Scanner::new(config) })
+    }
+
+    /// Puts the block's bytes into `out`, in place of what was there, and says whether the log holds it durably. Blocks.
+    /// Blocks asked for in rising order are read without looking at anything twice.
+    pub fn read_block(&mut self, place: &BlockPlace, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        let files = &mut self.files;
+        let mut read =
+            |segment: SegmentNumber, offset: u64, into: &mut [u8]| files.read(segment, offset, into);
+        self.scanner.read_block(&mut read, place, out)
+    }
+}
+
+/// Reads bytes of a segment: its number, an offset, and memory, all in whole sectors.
+pub(crate) type ReadAt<'a> = dyn FnMut(SegmentNumber, u64, &mut [u8]) -> Result<(), DiskError> + 'a;
+
+/// Follows frames through the log.
+pub(crate) struct Scanner {
+    cluster: [u8; 32],
+    shard: u16,
+    window: Window,
+    /// What was durable when the window was read.
+    through: LogIndex,
+    cursor: Option<Cursor>,
+}
+
+/// Between two frames.
+#[derive(Clone, Copy)]
+struct Cursor {
+    /// The request that brought it here.
+    from: LogIndex,
+    log: LogId,
+    segment: OpenSegment,
+    /// Where the next frame begins if it stands in this batch.
+    offset: u64,
+    /// Where the last whole frame ended.
+    end: Position,
+    /// Frames of the batch that are not read yet.
+    frames_left: u32,
+    /// Whether a frame of the batch was read.
+    has_read: bool,
+    next: LogIndex,
+    chain: Chain,
+    /// Blocks up to this sequence lie before it.
+    passed: u64,
+}
+
+#[derive(Clone, Copy)]
+struct OpenSegment {
+    number: SegmentNumber,
+    first: Position,
+    bytes: u64,
+}
+
+impl Scanner {
+    pub(crate) fn new(config: &Config) -> Self {
+        let window = Window {
+            buffer: AlignedBuffer::new(buffer_bytes_for(config.frame_bytes_max)),
+            segment: None,
+            start: 0,
+            bytes: 0,
+            frame_bytes_max: config.frame_bytes_max,
+        };
+        Self { cluster: config.cluster, shard: config.shard, window, through: LogIndex(0), cursor: None }
+    }
+
+    /// As [`LogReader::read_block`].
+    pub(crate) fn read_block(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        place: &BlockPlace,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, ReadError> {
+        if self.through != place.through {
+            // What is held may be older than what is durable by now.
+            self.window.segment = None;
+            self.through = place.through;
+        }
+        let mut cursor = match self.cursor.take() {
+            Some(cursor)
+                if cursor.log == place.log && cursor.from == place.from && cursor.passed < place.sequence =>
+            {
+                cursor
+            }
+            _ => self.start(read, place)?,
+        };
+        loop {
+            if cursor.next > place.through {
+                return Ok(false);
+            }
+            let is_candidate = cursor.next >= place.from;
+            let Some(frame) = next_frame(&mut self.window, read, &mut cursor)? else {
+                self.next_batch(read, &mut cursor)?;
+                continue;
+            };
+            if frame.kind != place.kind || !is_candidate {
+                continue;
+            }
+            cursor.passed = frame.sequence;
+            if frame.sequence >= place.sequence {
+                out.clear();
+                out.extend_from_slice(frame.bytes);
+                self.cursor = Some(cursor);
+                return Ok(true);
+            }
+        }
+    }
+
+    /// In front of the first frame of the batch where the search begins.
+    fn start(&mut self, read: &mut ReadAt<'_>, place: &BlockPlace) -> Result<Cursor, ReadError> {
+        let start = place.start;
+        let segment = self.open_segment(read, place.log, start.segment)?;
+        let mut cursor = Cursor {
+            from: place.from,
+            log: place.log,
+            segment,
+            offset: start.position.0.saturating_sub(segment.first.0),
+            end: start.position,
+            frames_left: 0,
+            has_read: true,
+            next: start.index,
+            chain: start.chain,
+            passed: 0,
+        };
+        let batch = self.batch_at(read, &cursor, segment, cursor.offset)?.ok_or_else(|| damaged(&cursor))?;
+        cursor.enter(segment, cursor.offset, &batch);
+        cursor.end = batch.durable_through;
+        Ok(cursor)
+    }
+
+    /// Goes to the batch that continues the log: behind the last frame, or else at the start of the next segment.
+    fn next_batch(&mut self, read: &mut ReadAt<'_>, cursor: &mut Cursor) -> Result<(), ReadError> {
+        let end = cursor.end;
+        let continues = |batch: &BatchHeader| batch.durable_through == end;
+        if cursor.has_read {
+            let offset = align_up(cursor.offset);
+            if let Some(batch) = self.batch_at(read, cursor, cursor.segment, offset)?.filter(continues) {
+                cursor.enter(cursor.segment, offset, &batch);
+                return Ok(());
+            }
+        }
+        let here = damaged(cursor);
+        let segment = match self.open_segment(read, cursor.log, cursor.segment.number.next()) {
+            Ok(segment) => segment,
+            // There is no next segment: the frame should have been in this one.
+            Err(ReadError::Disk(error)) if error.is_not_found() => return Err(here),
+            Err(error) => return Err(error),
+        };
+        let offset = SECTOR_BYTES as u64;
+        let batch = self.batch_at(read, cursor, segment, offset)?.filter(continues).ok_or(here)?;
+        cursor.enter(segment, offset, &batch);
+        Ok(())
+    }
+
+    fn batch_at(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        cursor: &Cursor,
+        segment: OpenSegment,
+        offset: u64,
+    ) -> Result<Option<BatchHeader>, ReadError> {
+        if offset + SECTOR_BYTES as u64 > segment.bytes {
+            return Ok(None);
+        }
+        let bytes = self.window.bytes(read, &segment, offset, BATCH_HEADER_BYTES)?;
+        let batch = BatchHeader::decode(bytes, cursor.log, Position(segment.first.0 + offset));
+        Ok(batch.filter(|batch| batch.first_index == cursor.next && batch.chain == cursor.chain))
+    }
+
+    fn open_segment(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        log: LogId,
+        segment: SegmentNumber,
+    ) -> Result<OpenSegment, ReadError> {
+        let sector = self.window.header(read, segment)?;
+        let header =
+            SegmentHeader::decode(sector).map_err(|source| ReadError::SegmentHeader { segment, source })?;
+        let is_ours = header.log == log
+            && header.number == segment
+            && header.cluster == self.cluster
+            && header.shard == self.shard;
+        if !is_ours {
+            return Err(ReadError::ForeignSegment { segment });
+        }
+        Ok(OpenSegment { number: segment, first: header.first, bytes: header.bytes })
+    }
+}
+
+/// The frame behind the cursor, which moves on; none when the batch has no further one that is whole.
+fn next_frame<'w>(
+    window: &'w mut Window,
+    read: &mut ReadAt<'_>,
+    cursor: &mut Cursor,
+) -> Result<Option<Frame<'w>>, ReadError> {
+    if cursor.frames_left == 0 {
+        return Ok(None);
+    }
+    let bytes = window.frame_bytes(read, &cursor.segment, cursor.offset)?;
+    let Some((frame, chain)) = FrameSeal::new(cursor.log).decode(bytes, cursor.chain, cursor.next) else {
+        // Cut here by a crash, if the next batch says so.
+        cursor.frames_left = 0;
+        return Ok(None);
+    };
+    cursor.frames_left -= 1;
+    cursor.has_read = true;
+    cursor.offset += frame_bytes(frame.bytes.len()) as u64;
+    cursor.end = Position(cursor.segment.first.0 + cursor.offset);
+    cursor.next = LogIndex(cursor.next.0 + 1);
+    cursor.chain = chain;
+    Ok(Some(frame))
+}
+
+impl Cursor {
+    fn enter(&mut self, segment: OpenSegment, offset: u64, batch: &BatchHeader) {
+        self.segment = segment;
+        self.offset = offset + BATCH_HEADER_BYTES as u64;
+        self.frames_left = batch.frames;
+        self.has_read = false;
+    }
+}
+
+fn damaged(cursor: &Cursor) -> ReadError {
+    ReadError::Damaged { segment: cursor.segment.number, offset: cursor.offset, index: cursor.next }
+}
+
+/// The part of a segment that was read last.
+struct Window {
+    buffer: AlignedBuffer,
+    segment: Option<SegmentNumber>,
+    start: u64,
+    bytes: u64,
+    frame_bytes_max: usize,
+}
+
+impl Window {
+    fn header(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        segment: SegmentNumber,
+    ) -> Result<&[u8; SECTOR_BYTES], DiskError> {
+        self.segment = None;
+        let sector = &mut self.buffer.bytes_mut()[..SECTOR_BYTES];
+        read(segment, 0, sector)?;
+        Ok((&*sector).try_into().expect("one sector"))
+    }
+
+    /// The frame that starts at `offset`, as far as its header says, or as far as the segment goes.
+    fn frame_bytes(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        segment: &OpenSegment,
+        offset: u64,
+    ) -> Result<&[u8], DiskError> {
+        let left = segment.bytes.saturating_sub(offset) as usize;
+        let header = self.bytes(read, segment, offset, FRAME_HEADER_BYTES.min(left))?;
+        let Some(payload) = header.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize) else {
+            return Ok(&[]);
+        };
+        let bytes = if payload > self.frame_bytes_max { 0 } else { frame_bytes(payload).min(left) };
+        self.bytes(read, segment, offset, bytes)
+    }
+
+    /// Any `bytes` of a segment that fit the buffer together with the sectors they touch.
+    fn bytes(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        segment: &OpenSegment,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<&[u8], DiskError> {
+        let end = offset + bytes as u64;
+        let held =
+            self.segment == Some(segment.number) && self.start <= offset && end <= self.start + self.bytes;
+        if !held {
+            let start = offset - offset % SECTOR_BYTES as u64;
+            let wanted = align_up(end - start).max(READ_BYTES as u64).min(self.buffer.len() as u64);
+            let bytes = wanted.min(segment.bytes - start);
+            assert!(end <= start + bytes, "a window holds a frame of the largest size");
+            self.segment = None;
+            read(segment.number, start, &mut self.buffer.bytes_mut()[..bytes as usize])?;
+            (self.segment, self.start, self.bytes) = (Some(segment.number), start, bytes);
+        }
+        let from = (offset - self.start) as usize;
+        Ok(&self.buffer.bytes()[from..from + bytes])
+    }
+}
