@@ -14,87 +14,116 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::error::DecodeError;
 
-/// Everything that has an encoding of its own; the number is its first byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Noun {
-    /// `Proposal`
-    Proposal = 1,
-    /// `Record`
-    Record = 2,
-    /// `BlockHeader`, alone or in front of a block's records.
-    BlockHeader = 3,
-    /// `Receipt`
-    Receipt = 4,
-    /// `Vote`
-    Vote = 5,
-    /// `Ballot`
-    Ballot = 6,
-    /// `BallotGrant`
-    BallotGrant = 7,
-    /// `Governance`
-    Governance = 8,
-    /// `Genesis`
-    Genesis = 9,
-    /// `SignedGenesis`
-    SignedGenesis = 10,
-    /// `Evidence`
-    Evidence = 11,
-    /// `Published`
-    Published = 12,
-    /// `attach::Hello`
-    Hello = 16,
-    /// `attach::Welcome`
-    Welcome = 17,
-    /// `attach::ShardDoor`
-    ShardDoor = 18,
-    /// `attach::Refused`
-    Refused = 19,
+macro_rules! nouns {
+    ($($(#[$doc:meta])* $variant:ident = $kind:literal, $name:literal;)*) => {
+        /// Everything that has an encoding of its own; the number is its first byte.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum Noun {
+            $($(#[$doc])* $variant = $kind,)*
+        }
+
+        impl Noun {
+            /// Every noun.
+            pub const ALL: &'static [Noun] = &[$(Noun::$variant,)*];
+
+            /// As it stands in logs and errors.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Noun::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl Noun {
-    const ALL: [Noun; 16] = [
-        Noun::Proposal,
-        Noun::Record,
-        Noun::BlockHeader,
-        Noun::Receipt,
-        Noun::Vote,
-        Noun::Ballot,
-        Noun::BallotGrant,
-        Noun::Governance,
-        Noun::Genesis,
-        Noun::SignedGenesis,
-        Noun::Evidence,
-        Noun::Published,
-        Noun::Hello,
-        Noun::Welcome,
-        Noun::ShardDoor,
-        Noun::Refused,
-    ];
-
-    /// As it stands in logs and errors.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Noun::Proposal => "proposal",
-            Noun::Record => "record",
-            Noun::BlockHeader => "block header",
-            Noun::Receipt => "receipt",
-            Noun::Vote => "vote",
-            Noun::Ballot => "ballot",
-            Noun::BallotGrant => "ballot grant",
-            Noun::Governance => "governance record",
-            Noun::Genesis => "genesis",
-            Noun::SignedGenesis => "signed genesis",
-            Noun::Evidence => "evidence",
-            Noun::Published => "published record",
-            Noun::Hello => "hello",
-            Noun::Welcome => "welcome",
-            Noun::ShardDoor => "shard door",
-            Noun::Refused => "refused",
-        }
-    }
+nouns! {
+    /// `Proposal`
+    Proposal = 1, "proposal";
+    /// `Record`
+    Record = 2, "record";
+    /// `BlockHeader`, alone or in front of a block's records.
+    BlockHeader = 3, "block header";
+    /// `Receipt`
+    Receipt = 4, "receipt";
+    /// `Vote`
+    Vote = 5, "vote";
+    /// `Ballot`
+    Ballot = 6, "ballot";
+    /// `BallotGrant`
+    BallotGrant = 7, "ballot grant";
+    /// `Governance`
+    Governance = 8, "governance record";
+    /// `Genesis`
+    Genesis = 9, "genesis";
+    /// `SignedGenesis`
+    SignedGenesis = 10, "signed genesis";
+    /// `Evidence`
+    Evidence = 11, "evidence";
+    /// `Published`
+    Published = 12, "published record";
+    /// `SignedGovernance`
+    SignedGovernance = 13, "signed governance record";
+    /// `QuorumCertificate`
+    QuorumCertificate = 14, "quorum certificate";
+    /// `SignedEvidence`
+    SignedEvidence = 15, "signed evidence";
+    /// `attach::Hello`
+    Hello = 16, "hello";
+    /// `attach::Welcome`
+    Welcome = 17, "welcome";
+    /// `attach::ShardDoor`
+    ShardDoor = 18, "shard door";
+    /// `attach::Refused`
+    Refused = 19, "refused";
+    /// `attach::Inquiry`
+    Inquiry = 20, "inquiry";
+    /// `attach::Answer`
+    Answer = 21, "answer";
+    /// `proof::ProofFile`
+    ProofFile = 24, "proof file";
+    /// `message::BlockMessage`
+    BlockMessage = 64, "block message";
+    /// `message::SealMessage`
+    SealMessage = 65, "seal message";
+    /// `message::Ack`
+    Ack = 66, "ack message";
+    /// `message::Commit`
+    Commit = 67, "commit message";
+    /// A signed vote on the wire.
+    VoteMessage = 68, "vote message";
+    /// `message::PreVote`
+    PreVote = 69, "pre-vote message";
+    /// `message::PreVoteAnswer`
+    PreVoteAnswer = 70, "pre-vote answer";
+    /// `message::BallotMessage`
+    BallotMessage = 71, "ballot message";
+    /// A signed ballot grant on the wire.
+    GrantMessage = 72, "grant message";
+    /// `message::Deny`
+    Deny = 73, "deny message";
+    /// `message::Want`
+    Want = 74, "want message";
+    /// `message::FetchBlock`
+    FetchBlock = 75, "fetch message";
+    /// A block that was asked for.
+    FetchedBlock = 76, "fetched-block message";
+    /// `message::WantHeader`
+    WantHeader = 77, "want-header message";
+    /// A signed header on the wire.
+    HeaderMessage = 78, "header message";
+    /// `message::Forwarded`
+    Forward = 79, "forward message";
+    /// `message::Declined`
+    Declined = 80, "declined message";
+    /// `message::HandOver`
+    HandOver = 81, "hand-over message";
+    /// Signed evidence on the wire.
+    EvidenceMessage = 82, "evidence message";
+    /// `message::StateHash`
+    StateHash = 83, "state-hash message";
 }
 
 impl fmt::Display for Noun {
@@ -107,7 +136,7 @@ impl fmt::Display for Noun {
 #[must_use]
 pub fn peek_noun(bytes: &[u8]) -> Option<Noun> {
     let first = *bytes.first()?;
-    Noun::ALL.into_iter().find(|noun| *noun as u8 == first)
+    Noun::ALL.iter().copied().find(|noun| *noun as u8 == first)
 }
 
 /// Pins the drawn layout of an archived head: total bytes, then each field's offset. See FORMAT.md.
@@ -158,11 +187,24 @@ where
     T::Archived: for<'a> CheckBytes<LowValidator<'a, Failure>> + Deserialize<T, LowDeserializer<Failure>>,
 {
     check_kind(noun, bytes, size_of::<T::Archived>())?;
-    let (head, payload) = bytes.split_at(size_of::<T::Archived>());
-    let head = rkyv::api::low::access::<T::Archived, Failure>(head)
+    read_part(noun, bytes)
+}
+
+/// Reads what stands behind a head: checked like one, without kind and version of its own.
+#[inline]
+pub(crate) fn read_part<T>(noun: Noun, bytes: &[u8]) -> Result<(T, &[u8]), DecodeError>
+where
+    T: Archive,
+    T::Archived: for<'a> CheckBytes<LowValidator<'a, Failure>> + Deserialize<T, LowDeserializer<Failure>>,
+{
+    let needed = size_of::<T::Archived>();
+    let Some((part, rest)) = bytes.split_at_checked(needed) else {
+        return Err(DecodeError::TooShort { noun, needed, found: bytes.len() });
+    };
+    let part = rkyv::api::low::access::<T::Archived, Failure>(part)
         .and_then(rkyv::api::low::deserialize)
         .map_err(|Failure| DecodeError::Invalid { noun })?;
-    Ok((head, payload))
+    Ok((part, rest))
 }
 
 /// Kind and version in front of an ordinary rkyv archive: the form of nouns with lists and texts.

@@ -3,7 +3,7 @@
 //! Invariant: every message says what happened and what to do; none carries bytes of the sender.
 
 use crate::codec::Noun;
-use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, SIGNED_GOVERNANCE_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::verdict::RefusalCode;
 
 /// A proposal or record whose fields do not go together, found while encoding or decoding it.
@@ -30,6 +30,14 @@ pub enum ShapeError {
     /// Only `Put` carries a value.
     #[error("a delete carries no value: leave it empty")]
     ValueNotAllowed,
+    /// `Govern` carries one signed governance record.
+    #[error(
+        "a governance record has {bytes} bytes, 1 to {SIGNED_GOVERNANCE_BYTES_MAX} are allowed: sign it again"
+    )]
+    GovernanceLength {
+        /// Length of the refused value.
+        bytes: usize,
+    },
     /// A precondition stands on an operation without a key.
     #[error("this operation takes no precondition: use none")]
     PreconditionNotAllowed,

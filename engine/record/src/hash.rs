@@ -23,6 +23,8 @@ pub enum Domain {
     Arbitrator,
     /// The sorted set of (prefix, arbitrator) pairs that a header names.
     ArbitratorSet,
+    /// The replicated state of a shard, folded record by record.
+    State,
 }
 
 impl Domain {
@@ -36,6 +38,7 @@ impl Domain {
             Domain::Evidence => b"io_oi v1 evidence               ",
             Domain::Arbitrator => b"io_oi v1 arbitrator component   ",
             Domain::ArbitratorSet => b"io_oi v1 arbitrator set         ",
+            Domain::State => b"io_oi v1 shard state            ",
         }
     }
 
@@ -60,7 +63,7 @@ impl Domain {
 mod tests {
     use super::*;
 
-    const ALL: [Domain; 8] = [
+    const ALL: [Domain; 9] = [
         Domain::Record,
         Domain::MerkleInner,
         Domain::BlockHeader,
@@ -69,6 +72,7 @@ mod tests {
         Domain::Evidence,
         Domain::Arbitrator,
         Domain::ArbitratorSet,
+        Domain::State,
     ];
 
     #[test]

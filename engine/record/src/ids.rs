@@ -139,8 +139,10 @@ numbers! {
     Sequence(u64);
     /// A proposal's number inside its session and shard. Strictly increasing, gaps allowed. The first is 1 or more.
     SessionSequence(u64);
-    /// Nanoseconds since the Unix epoch.
+    /// Nanoseconds since the Unix epoch, or of a clock that only ever goes forward.
     Nanos(u64);
+    /// Counts a leader's heartbeats within its epoch; acknowledgements name the newest that they heard.
+    Round(u64);
 }
 
 impl ShardId {
@@ -186,7 +188,7 @@ macro_rules! counted {
     )*};
 }
 
-counted!(Epoch, Sequence, SessionSequence);
+counted!(Epoch, Sequence, SessionSequence, Round);
 
 impl Nanos {
     /// The Unix epoch itself.
@@ -216,6 +218,9 @@ pub struct Now {
 }
 
 impl Now {
+    /// Both clocks at zero.
+    pub const ZERO: Now = Now::at(Nanos::ZERO);
+
     /// Both clocks at the same number: for worlds with one clock.
     #[must_use]
     pub const fn at(nanos: Nanos) -> Now {

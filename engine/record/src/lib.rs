@@ -24,6 +24,7 @@ pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod merkle;
+pub mod message;
 pub mod proposal;
 pub mod published;
 pub mod receipt;
@@ -38,9 +39,10 @@ pub use codec::{Noun, peek_noun};
 pub use error::{BlockFull, DecodeError, EncodeError, ShapeError};
 pub use genesis::{ControlMode, Genesis, Member, SignedGenesis, TrustMode};
 pub use ids::{
-    ClusterId, Epoch, Hash, Nanos, NodeId, NodeTag, Now, OperatorId, ParseHexError, Sequence, SessionId,
-    SessionSequence, ShardId, Signature,
+    ClusterId, Epoch, Hash, Nanos, NodeId, NodeTag, Now, OperatorId, ParseHexError, Round, Sequence,
+    SessionId, SessionSequence, ShardId, Signature,
 };
+pub use message::{Message, MessageError};
 pub use proposal::{Durability, Operation, Precondition, Proposal};
 pub use published::Published;
 pub use receipt::{Outcome, Receipt, Stage};

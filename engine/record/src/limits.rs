@@ -4,6 +4,7 @@
 //! other numbers depended on it.
 
 use crate::block::HEADER_BYTES;
+use crate::message::{BLOCK_MESSAGE_HEAD_BYTES, FORWARD_ENTRY_HEAD_BYTES, MESSAGE_HEAD_BYTES};
 use crate::proposal::PROPOSAL_HEAD_BYTES;
 use crate::published::PUBLISHED_HEAD_BYTES;
 use crate::record::RECORD_HEAD_BYTES;
@@ -76,6 +77,18 @@ pub const GENESIS_BYTES_MAX: usize = 8 * 1024;
 pub const GOVERNANCE_BYTES_MAX: usize = 2 * 1024;
 /// Longest encoded evidence in bytes: a header, a record and its path.
 pub const EVIDENCE_BYTES_MAX: usize = RECORD_BYTES_MAX + 4 * 1024;
+/// Longest governance record with its signature, in bytes.
+pub const SIGNED_GOVERNANCE_BYTES_MAX: usize = GOVERNANCE_BYTES_MAX + 128;
+/// Longest evidence with the reporter's signature, in bytes.
+pub const SIGNED_EVIDENCE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX + 128;
+
+/// Longest message between nodes in bytes: the largest block behind its head.
+pub const MESSAGE_BYTES_MAX: usize = BLOCK_BYTES_MAX + 256;
+/// Most bytes of proposals that a node which does not lead keeps and has under way to the leader, per shard.
+pub const FORWARD_BYTES_MAX: usize = 1024 * 1024;
+/// Most evicted sessions that wait for their eviction to be committed. A leader that is so far ahead of its quorum
+/// opens no further session.
+pub const LIMBO_MAX: usize = 64;
 
 const _: () = assert!(KEY_BYTES_MIN >= 1 && KEY_BYTES_MIN <= KEY_BYTES_MAX);
 const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize, "heads carry key lengths as u16");
@@ -111,3 +124,13 @@ const _: () = assert!(
     "the largest genesis must fit"
 );
 const _: () = assert!(SHARDS_MAX <= u16::MAX as usize);
+const _: () = assert!(BLOCK_MESSAGE_HEAD_BYTES + BLOCK_BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(MESSAGE_HEAD_BYTES + FORWARD_BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(MESSAGE_HEAD_BYTES + SIGNED_EVIDENCE_BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(
+    FORWARD_BYTES_MAX >= 8 * (FORWARD_ENTRY_HEAD_BYTES + PROPOSAL_BYTES_MAX),
+    "a full-size proposal must not stop a node's clients"
+);
+const _: () = assert!(LIMBO_MAX < SESSIONS_MAX, "most of a full table is not in limbo");
+const _: () =
+    assert!(SIGNED_GOVERNANCE_BYTES_MAX <= VALUE_BYTES_MAX, "a governance record is a record's value");

@@ -11,7 +11,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use crate::codec::{FORMAT_VERSION, Noun, check_kind, layout, read_head, write_head};
 use crate::error::{DecodeError, EncodeError, ShapeError};
 use crate::ids::{Sequence, SessionSequence};
-use crate::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN, VALUE_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN, SIGNED_GOVERNANCE_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub enum Operation {
     CloseSession = 4,
     /// The leader's first record of an epoch.
     StartEpoch = 5,
+    /// Change the cluster: the value is a signed governance record, whose operator is the authority.
+    Govern = 6,
 }
 
 impl Operation {
@@ -35,6 +37,12 @@ impl Operation {
     #[must_use]
     pub const fn has_key(self) -> bool {
         matches!(self, Operation::Put | Operation::Delete)
+    }
+
+    /// Whether its session counts it, so that a retry is told from a new one.
+    #[must_use]
+    pub const fn is_counted(self) -> bool {
+        matches!(self, Operation::Put | Operation::Delete | Operation::Govern)
     }
 
     /// As it stands in logs and JSON.
@@ -46,6 +54,7 @@ impl Operation {
             Operation::OpenSession => "open-session",
             Operation::CloseSession => "close-session",
             Operation::StartEpoch => "start-epoch",
+            Operation::Govern => "govern",
         }
     }
 }
@@ -135,7 +144,7 @@ pub struct Proposal<'a> {
     pub durability: Durability,
     /// `KEY_BYTES_MIN..=KEY_BYTES_MAX` bytes for `Put` and `Delete`, else empty.
     pub key: &'a [u8],
-    /// Up to `VALUE_BYTES_MAX` bytes for `Put`, else empty.
+    /// Up to `VALUE_BYTES_MAX` bytes for `Put`, a signed governance record for `Govern`, else empty.
     pub value: &'a [u8],
 }
 
@@ -240,7 +249,7 @@ impl Proposal<'_> {
     #[inline]
     pub fn check(&self) -> Result<(), ShapeError> {
         check_shape(self.operation, self.precondition, self.key, self.value)?;
-        if self.operation.has_key() && self.session_sequence.is_none() {
+        if self.operation.is_counted() && self.session_sequence.is_none() {
             return Err(ShapeError::SessionSequenceZero);
         }
         Ok(())
@@ -296,8 +305,13 @@ pub(crate) fn check_shape(
         Operation::Put => Ok(()),
         Operation::Delete if value.is_empty() => Ok(()),
         Operation::Delete => Err(ShapeError::ValueNotAllowed),
-        _ if !key.is_empty() || !value.is_empty() => Err(ShapeError::PayloadNotAllowed),
+        _ if !key.is_empty() => Err(ShapeError::PayloadNotAllowed),
         _ if precondition != Precondition::None => Err(ShapeError::PreconditionNotAllowed),
+        Operation::Govern if value.is_empty() || value.len() > SIGNED_GOVERNANCE_BYTES_MAX => {
+            Err(ShapeError::GovernanceLength { bytes: value.len() })
+        }
+        Operation::Govern => Ok(()),
+        _ if !value.is_empty() => Err(ShapeError::PayloadNotAllowed),
         _ => Ok(()),
     }
 }

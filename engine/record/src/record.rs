@@ -172,7 +172,7 @@ impl<'a> Record<'a> {
         if self.sequence.is_none() {
             return Err(ShapeError::SequenceZero);
         }
-        if self.operation.has_key() && self.session_sequence.is_none() {
+        if self.operation.is_counted() && self.session_sequence.is_none() {
             return Err(ShapeError::SessionSequenceZero);
         }
         Ok(())

@@ -162,6 +162,27 @@ refusals! {
     /// The node is shutting down.
     ShuttingDown = 15, "shutting-down",
         "the node is shutting down: attach again when it is back";
+    /// A governance record that no operator of the genesis has signed.
+    GovernanceUnsigned = 16, "governance-unsigned",
+        "no operator that the genesis names has signed this change: sign it with an operator's key";
+    /// A governance record whose number is not the next one.
+    GovernanceNumber = 17, "governance-number",
+        "the change does not carry the next governance number: read the newest number and sign it anew";
+    /// A governance record that cannot be applied to the cluster as it is.
+    GovernanceNotApplicable = 18, "governance-not-applicable",
+        "the change does not fit the members as they are: look at the peers and decide anew";
+    /// Another change of the members is not committed yet.
+    GovernancePending = 19, "governance-pending",
+        "another change of the members is not committed yet: submit this one again in a moment";
+    /// The learner lacks records.
+    LearnerNotLevel = 20, "learner-not-level",
+        "the learner lacks records that the leader has: wait until it is level, then promote it";
+    /// Nobody leads the shard, or nobody knows who does.
+    LeaderUnknown = 21, "leader-unknown",
+        "no leader of the shard is known now: submit again in a moment, or appoint one";
+    /// Too many evictions of sessions wait for their commit.
+    SessionsBusy = 22, "sessions-busy",
+        "more sessions are being opened than the quorum can follow: attach again in a moment";
 }
 
 const _: () = assert!(crate::limits::KEY_BYTES_MAX == 512, "the text of KeyTooLong names the limit");
@@ -251,7 +272,9 @@ mod tests {
             numbers.join(" "),
             "1=precondition-failed 2=not-accepted 3=answer-forgotten 4=session-unknown 5=session-expired \
              6=malformed 7=key-too-long 8=key-empty 9=value-too-long 10=prefix-not-allowed 11=wrong-shard \
-             12=hot-tier-full 13=disk-full 14=not-leader 15=shutting-down"
+             12=hot-tier-full 13=disk-full 14=not-leader 15=shutting-down \
+             16=governance-unsigned 17=governance-number 18=governance-not-applicable \
+             19=governance-pending 20=learner-not-level 21=leader-unknown 22=sessions-busy"
         );
     }
 
@@ -268,7 +291,7 @@ mod tests {
 
     #[test]
     fn unknown_numbers_are_refused() {
-        for number in [0, 16, 1000, (1 << 31) - 1] {
+        for number in [0, 23, 1000, (1 << 31) - 1] {
             assert_eq!(RefusalCode::from_code(number), Err(DecodeError::RefusalUnknown { code: number }));
         }
     }

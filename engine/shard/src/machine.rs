@@ -403,7 +403,7 @@ fn admit(origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
     let may_ask = match proposal.operation {
         Operation::Put | Operation::Delete => true,
         Operation::OpenSession | Operation::CloseSession => origin == Origin::Node,
-        Operation::StartEpoch => false,
+        Operation::StartEpoch | Operation::Govern => false,
     };
     if !may_ask {
         return Err(RefusalCode::Malformed);

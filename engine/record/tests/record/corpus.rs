@@ -6,6 +6,10 @@ use io_oi_record::governance::{
     Appointment, ArbitratorChoice, Barring, Change, Governance, Limit, LimitChoice,
 };
 use io_oi_record::hash::Domain;
+use io_oi_record::message::{
+    Ack, BallotMessage, BlockMessage, Commit, Declined, Deny, FetchBlock, Forwarded, HandOver, PreVote,
+    PreVoteAnswer, SealMessage, StateHash, Want, WantHeader,
+};
 use io_oi_record::token::TokenKey;
 use io_oi_record::*;
 
@@ -240,6 +244,149 @@ pub(crate) fn packets() -> Vec<(&'static str, Packet)> {
     ]
 }
 
+/// What messages borrow.
+pub(crate) struct Payloads {
+    block: Vec<u8>,
+    proposals: Vec<u8>,
+    evidence: Vec<u8>,
+}
+
+impl Payloads {
+    pub(crate) fn new() -> Payloads {
+        let (_, proof) = proofs().swap_remove(1);
+        let mut proposals = Vec::new();
+        for (counter, proposal) in [(12, proposal()), (13, Proposal { key: b"k", value: b"", ..proposal() })]
+        {
+            let mut entry = vec![0xEE; Forwarded::entry_bytes(&proposal)];
+            let session = SessionId { counter, ..session() };
+            assert_eq!(Forwarded::encode_entry(session, &proposal, &mut entry), Ok(entry.len()));
+            proposals.extend(entry);
+        }
+        Payloads { block: block().1, proposals, evidence: evidence(proof).encode().expect("valid") }
+    }
+}
+
+/// Where the messages of the corpus belong.
+pub(crate) fn message_place() -> (ClusterId, ShardId) {
+    (genesis().cluster(), ShardId(2))
+}
+
+/// The epoch in front of every message of the corpus.
+pub(crate) const MESSAGE_EPOCH: Epoch = Epoch(6);
+
+pub(crate) fn messages(payloads: &Payloads) -> Vec<(&'static str, Message<'_>)> {
+    let hash = header().hash();
+    let (committed, tip, round) = (Sequence(6), Sequence(10), Round(77));
+    vec![
+        (
+            "message_block",
+            Message::Block(BlockMessage {
+                committed,
+                round,
+                wants_held: true,
+                wants_votes: false,
+                block: &payloads.block,
+            }),
+        ),
+        (
+            "message_seal",
+            Message::Seal(SealMessage {
+                last_sequence: tip,
+                header_hash: hash,
+                signature: leader().sign(&header()),
+            }),
+        ),
+        (
+            "message_ack",
+            Message::Ack(Ack {
+                round,
+                held: Sequence(14),
+                held_hash: Hash([5; 32]),
+                durable: tip,
+                durable_hash: hash,
+                header_epoch: Epoch(5),
+            }),
+        ),
+        (
+            "message_commit",
+            Message::Commit(Commit {
+                committed,
+                committed_hash: header().parent,
+                tip,
+                tip_hash: hash,
+                round,
+                certified: Sequence(5),
+            }),
+        ),
+        ("message_vote", Message::Vote(signed(&voter(), vote()))),
+        (
+            "message_pre_vote",
+            Message::PreVote(PreVote { tip_epoch: Epoch(5), tip_sequence: tip, tip_hash: hash }),
+        ),
+        (
+            "message_pre_vote_answer",
+            Message::PreVoteAnswer(PreVoteAnswer { granted: true, promised: Epoch(5) }),
+        ),
+        (
+            "message_ballot",
+            Message::Ballot(BallotMessage {
+                ballot: signed(&leader(), ballot()),
+                hand_over_round: Round::NONE,
+                appointment: None,
+            }),
+        ),
+        (
+            "message_ballot_appointed",
+            Message::Ballot(BallotMessage {
+                ballot: signed(&leader(), Ballot { appointment: 4, ..ballot() }),
+                hand_over_round: round,
+                appointment: Some(b"the signed appointment"),
+            }),
+        ),
+        ("message_grant", Message::Grant(signed(&voter(), ballot_grant()))),
+        ("message_deny", Message::Deny(Deny { promised: Epoch(9) })),
+        ("message_want", Message::Want(Want { after: tip, after_hash: hash, committed })),
+        ("message_fetch", Message::FetchBlock(FetchBlock { sequence: Sequence(8) })),
+        ("message_fetched_block", Message::FetchedBlock(&payloads.block)),
+        ("message_want_header", Message::WantHeader(WantHeader { epoch: Epoch(5), sequence: Sequence(8) })),
+        ("message_header", Message::Header(signed(&leader(), header()))),
+        ("message_forward", Message::Forward(Forwarded::decode(&payloads.proposals).expect("valid"))),
+        (
+            "message_declined",
+            Message::Declined(Declined {
+                session: session(),
+                session_sequence: SessionSequence(41),
+                code: RefusalCode::HotTierFull,
+            }),
+        ),
+        ("message_hand_over", Message::HandOver(HandOver { deadline_ns: Nanos(50_000_000), round })),
+        ("message_evidence", Message::Evidence(&payloads.evidence)),
+        ("message_state_hash", Message::StateHash(StateHash { sequence: tip, hash: Hash([7; 32]) })),
+    ]
+}
+
+pub(crate) fn encoded_message(message: &Message<'_>) -> Vec<u8> {
+    let (cluster, shard) = message_place();
+    let mut bytes = vec![0xEE; message.encoded_bytes()];
+    assert_eq!(message.encode(cluster, shard, MESSAGE_EPOCH, &mut bytes), Ok(bytes.len()));
+    bytes
+}
+
+/// Says no more of a refusal than a noun's decoder would.
+fn reread_message(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let (cluster, shard) = message_place();
+    let (epoch, message) = match Message::decode(bytes, cluster, shard) {
+        Ok(decoded) => decoded,
+        Err(MessageError::Decode(error)) => return Err(error),
+        Err(MessageError::KindUnknown { found }) => {
+            return Err(DecodeError::KindMismatch { noun: Noun::BlockMessage, found });
+        }
+        Err(_) => return Err(DecodeError::Invalid { noun: Noun::BlockMessage }),
+    };
+    let mut out = vec![0xEE; message.encoded_bytes()];
+    message.encode(cluster, shard, epoch, &mut out).map(|_| out).map_err(DecodeError::Limit)
+}
+
 /// Every noun, the ones with alternatives once per alternative.
 pub(crate) fn all() -> Vec<Example> {
     let mut all = vec![
@@ -269,6 +416,9 @@ pub(crate) fn all() -> Vec<Example> {
     }
     for (name, proof) in proofs() {
         all.push(Example { name, bytes: evidence(proof).encode().expect("valid"), reread: reread_evidence });
+    }
+    for (name, message) in messages(&Payloads::new()) {
+        all.push(Example { name, bytes: encoded_message(&message), reread: reread_message });
     }
     for (name, packet) in packets() {
         all.push(Example { name, bytes: packet.encode().expect("valid"), reread: reread_packet });

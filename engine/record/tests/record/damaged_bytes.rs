@@ -61,14 +61,17 @@ fn every_extension_is_refused() {
 #[test]
 fn every_other_kind_byte_is_refused_by_name() {
     for example in all() {
-        for kind in (0..=255).filter(|kind| *kind != example.bytes[0]) {
+        // Some messages are of one length and hold anything; only their kind byte tells them apart.
+        let is_message = example.bytes[0] >= 64;
+        let others = (0..=255).filter(|kind| *kind != example.bytes[0]);
+        for kind in others.filter(|kind| !is_message || !(64..=83).contains(kind)) {
             let mut bytes = example.bytes.clone();
             bytes[0] = kind;
             let error = judge(&example, &bytes).expect_err(example.name);
             // A packet's first byte chooses its decoder, which then finds the wrong body.
-            let is_packet = (16..20).contains(&example.bytes[0]);
+            let chooses = (16..24).contains(&example.bytes[0]);
             let named = matches!(error, DecodeError::KindMismatch { found, .. } if found == kind);
-            assert!(named || is_packet, "{} as kind {kind}: {error}", example.name);
+            assert!(named || chooses, "{} as kind {kind}: {error}", example.name);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! FORMAT.md draws what the program writes: every table adds up, and every drawn total is a real size.
 
 use io_oi_record::limits::RECEIPT_BYTES;
+use io_oi_record::message::MESSAGE_HEAD_BYTES;
 use io_oi_record::proposal::PROPOSAL_HEAD_BYTES;
 use io_oi_record::published::PUBLISHED_HEAD_BYTES;
 use io_oi_record::record::RECORD_HEAD_BYTES;
@@ -57,6 +58,7 @@ fn every_total_is_the_real_size() {
         ("Vote", VOTE_BYTES),
         ("Ballot", BALLOT_BYTES),
         ("Ballot grant", BALLOT_GRANT_BYTES),
+        ("Message", MESSAGE_HEAD_BYTES),
         ("Member", size_of::<genesis::ArchivedMember>()),
         ("Genesis", size_of::<genesis::ArchivedGenesis>()),
         ("Signed genesis", size_of::<genesis::ArchivedSignedGenesis>()),

@@ -7,6 +7,7 @@ mod damaged_bytes;
 mod evidence;
 mod format_page;
 mod golden;
+mod messages;
 mod round_trip;
 mod shapes;
 mod signatures;
