@@ -1,13 +1,27 @@
 //! Frames between the same shard of different nodes, over QUIC.
 //!
-//! Invariant: this room carries frames and never reads them.
+//! Invariant: this room carries frames and never reads them. WIRE.md draws every byte of its own.
 #![forbid(unsafe_code)]
 
+mod core;
 mod endpoint;
+pub mod floor;
+mod frames;
+mod identity;
+pub mod io;
+mod link;
+pub mod memory;
+mod transport;
+pub mod udp;
+mod wire;
 
 pub use endpoint::Endpoint;
+pub use wire::CloseCode;
 
 use std::net::SocketAddr;
+
+/// The version of WIRE.md that this room speaks; another one is refused in the handshake.
+pub const WIRE_VERSION: u32 = 1;
 
 /// The public key of a node: its identity on the wire.
 pub type Key = [u8; 32];
@@ -53,8 +67,12 @@ pub struct Limits {
     pub idle_ns: u64,
     /// A quiet connection is proven alive this often.
     pub keep_alive_ns: u64,
-    /// The UDP payload to start with: 1,452 fits Ethernet below IPv6; loopback and jumbo carry more.
+    /// A handshake that takes longer is begun anew.
+    pub dial_ns: u64,
+    /// The UDP payload to start with: 1,452 fits Ethernet below IPv6.
     pub mtu: u16,
+    /// The UDP payload up to which the path is probed; loopback and jumbo frames carry more.
+    pub mtu_max: u16,
 }
 
 /// Which of the two streams carries a frame. They do not wait for each other.
@@ -65,6 +83,18 @@ pub enum Lane {
     /// Large or patient.
     Bulk,
 }
+
+impl Lane {
+    const fn index(self) -> usize {
+        match self {
+            Lane::Urgent => 0,
+            Lane::Bulk => 1,
+        }
+    }
+}
+
+/// Streams each way of one connection.
+const LANES: usize = 2;
 
 /// A frame that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +132,9 @@ pub enum BindError {
     /// The key was refused.
     #[error("the node's key is not a usable ed25519 key: {0}")]
     Key(String),
+    /// A size was refused.
+    #[error("a limit does not fit QUIC: {0}")]
+    Limits(String),
 }
 
 /// What became of a connection; for logs and status, no decision needs it.
@@ -142,7 +175,9 @@ impl Default for Limits {
             window_bytes: 2 * 1024 * 1024,
             idle_ns: 1_000_000_000,
             keep_alive_ns: 250_000_000,
+            dial_ns: 250_000_000,
             mtu: 1452,
+            mtu_max: 8952,
         }
     }
 }

@@ -28,6 +28,7 @@ const HOMES: &[(&str, &str)] = &[
     ("ed25519-dalek", "io_oi_record"),
     ("quinn-proto", "io_oi_quic"),
     ("rustls", "io_oi_quic"),
+    ("ring", "io_oi_quic"),
     ("loom", "io_oi_shm"),
     ("dbn", "io_oi_latency_probe"),
     ("plotters", "io_oi_latency_probe"),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 const DRAWINGS: &[(&str, &str, &str)] = &[
     ("storage/shm/LAYOUT.md", "storage/shm/src/", "LAYOUT_VERSION"),
     ("storage/wal/FORMAT.md", "storage/wal/src/", "FORMAT_VERSION"),
+    ("net/quic/WIRE.md", "net/quic/src/", "WIRE_VERSION"),
     ("engine/record/FORMAT.md", "engine/record/src/", "FORMAT_VERSION"),
 ];
 

@@ -1,0 +1,138 @@
+//! How QUIC is tuned for one rack: no pacing, quick acknowledgements, bounded memory.
+//!
+//! Invariant: what a peer can make us hold is the two windows of its connection, whatever it sends.
+
+use crate::Limits;
+use quinn_proto::congestion::{Controller, ControllerFactory};
+use quinn_proto::{
+    AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, RttEstimator, TransportConfig, VarInt,
+};
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The sizes that bound one connection.
+pub(crate) fn transport(limits: &Limits) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    let mut acknowledge = AckFrequencyConfig::default();
+    acknowledge.max_ack_delay(Some(ACKNOWLEDGE_WITHIN)).ack_eliciting_threshold(ACKNOWLEDGE_PACKETS);
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(crate::LANES as u32))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(limits.window_bytes))
+        .receive_window(VarInt::from_u32(limits.window_bytes.saturating_mul(crate::LANES as u32)))
+        .send_window(u64::from(limits.window_bytes) * crate::LANES as u64 + SEND_SLACK_BYTES)
+        .send_fairness(false)
+        .max_idle_timeout(IdleTimeout::try_from(Duration::from_nanos(limits.idle_ns)).ok())
+        .keep_alive_interval(Some(Duration::from_nanos(limits.keep_alive_ns)))
+        .initial_rtt(INITIAL_RTT)
+        .initial_mtu(limits.mtu.min(limits.mtu_max))
+        .min_mtu(MTU_MIN)
+        .ack_frequency_config(Some(acknowledge))
+        .crypto_buffer_size(CRYPTO_BYTES_MAX)
+        .allow_spin(false)
+        .congestion_controller_factory(Arc::new(RackFactory { mtu_max: limits.mtu_max }));
+    if limits.mtu_max > limits.mtu {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(limits.mtu_max);
+        config.mtu_discovery_config(Some(discovery));
+    } else {
+        config.mtu_discovery_config(None);
+    }
+    config
+}
+
+/// Bulk may fill its lane's window while urgent frames still find room.
+const SEND_SLACK_BYTES: u64 = 64 * 1024;
+/// RFC 9000: every path of QUIC carries this.
+const MTU_MIN: u16 = 1200;
+/// The smallest that quinn-proto accepts; a lost last packet is then noticed in a few milliseconds, not in 25.
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(1);
+/// Bulk is acknowledged every so many packets; small frames are answered by frames that carry the acknowledgement.
+const ACKNOWLEDGE_PACKETS: VarInt = VarInt::from_u32(10);
+/// A rack answers in microseconds; a loaded host in milliseconds. Too small only repeats a packet.
+const INITIAL_RTT: Duration = Duration::from_millis(3);
+/// A raw key and its signature fit thirty times.
+const CRYPTO_BYTES_MAX: usize = 8 * 1024;
+
+/// Builds `Rack`.
+#[derive(Debug)]
+struct RackFactory {
+    mtu_max: u16,
+}
+
+impl ControllerFactory for RackFactory {
+    fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
+        let window = WINDOW_BYTES_FIRST.max(16 * u64::from(self.mtu_max.max(mtu)));
+        Box::new(Rack { window, mtu: u64::from(mtu), recovery: now, in_flight: 0 })
+    }
+}
+
+/// Congestion control for one switch: starts wide, halves once a round trip when packets are lost, grows by what is
+/// acknowledged.
+///
+/// It keeps its own count of bytes in flight and answers «no limit» until the window is full, because quinn-proto
+/// paces every window below 4 GiB, and a paced packet is a late packet here.
+#[derive(Clone, Debug)]
+struct Rack {
+    window: u64,
+    mtu: u64,
+    recovery: Instant,
+    in_flight: u64,
+}
+
+/// About what a receiving socket holds without help from the administrator (`net.core.rmem_max`).
+const WINDOW_BYTES_FIRST: u64 = 128 * 1024;
+/// Beyond this the windows of the lanes bound what is in flight.
+const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Above it quinn-proto does not pace.
+const UNPACED: u64 = 1 << 40;
+
+impl Controller for Rack {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
+        self.in_flight += bytes;
+    }
+
+    fn on_ack(&mut self, _now: Instant, sent: Instant, bytes: u64, app_limited: bool, _rtt: &RttEstimator) {
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        if !app_limited && sent > self.recovery {
+            self.window = (self.window + bytes / 4).min(WINDOW_BYTES_MAX);
+        }
+    }
+
+    fn on_end_acks(&mut self, _now: Instant, in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+        self.in_flight = in_flight;
+    }
+
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
+        self.in_flight = self.in_flight.saturating_sub(lost_bytes);
+        if sent <= self.recovery {
+            return;
+        }
+        self.recovery = now;
+        let floor = 16 * self.mtu;
+        self.window = if is_persistent { floor } else { (self.window / 2).max(floor) };
+    }
+
+    fn on_mtu_update(&mut self, mtu: u16) {
+        self.mtu = u64::from(mtu);
+        self.window = self.window.max(16 * self.mtu);
+    }
+
+    fn window(&self) -> u64 {
+        if self.in_flight + self.mtu <= self.window { UNPACED } else { 1 }
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        WINDOW_BYTES_FIRST
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
