@@ -2,6 +2,7 @@
 //!
 //! Invariant: an unknown key or a value out of bounds is refused with the key's name; nothing is guessed.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use io_oi_record::limits::{BLOCK_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX, SHARDS_MAX};
@@ -23,6 +24,13 @@ pub struct Config {
     pub name: String,
     /// Shards of a new cluster; must match the genesis when one exists. 1 when absent.
     pub shards: Option<u16>,
+    /// Where shard 0 listens for the other nodes (UDP); shard *i* takes the port *i* above. The genesis' own address when
+    /// absent; a cluster of one that names none does not listen.
+    pub listen: Option<SocketAddr>,
+    /// How much of what a leader decided this node judges again.
+    pub verify: VerifySetting,
+    /// Times of elections and hand-overs.
+    pub consensus: ConsensusConfig,
     /// What a shard does when there is nothing to do.
     pub idle: IdleSetting,
     /// How long a shard is idle before it parks, in microseconds (idle = park).
@@ -67,6 +75,38 @@ pub struct WalConfig {
     pub strategy: WalStrategy,
     /// Proposals are refused (disk full) while less log room than this is guaranteed.
     pub reserve_bytes: u64,
+    /// A log that is damaged in its middle is continued from its whole prefix, the rest is fetched from the other voters.
+    /// Only in clusters of several: alone, a damaged log is refused.
+    pub repair: bool,
+}
+
+/// Times of elections and hand-overs; about the same on all nodes of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsensusConfig {
+    /// A leader with nothing to say shows this often that it lives.
+    pub heartbeat_ms: u64,
+    /// The shortest silence after which a voter stands itself; while a leader was heard within it, none is voted for.
+    pub election_ms_min: u64,
+    /// The longest: each voter waits for a random time between the two.
+    pub election_ms_max: u64,
+    /// A planned hand-over that has not come about by then is given up, and the old leader goes on.
+    pub hand_over_ms: u64,
+    /// With `verify = "sampled"`: one record in so many is judged again.
+    pub sampled_one_in: u32,
+}
+
+/// How much of what a leader decided is judged again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifySetting {
+    /// Every record.
+    #[default]
+    All,
+    /// One in `consensus.sampled_one_in`.
+    Sampled,
+    /// None.
+    Off,
 }
 
 /// The rings of one client in one shard.
@@ -125,6 +165,9 @@ impl Default for Config {
             socket: None,
             name: "node".to_owned(),
             shards: None,
+            listen: None,
+            verify: VerifySetting::All,
+            consensus: ConsensusConfig::default(),
             idle: IdleSetting::Auto,
             park_after_us: 1_000,
             cores: None,
@@ -147,7 +190,43 @@ impl Default for HotConfig {
 
 impl Default for WalConfig {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, strategy: WalStrategy::Auto, reserve_bytes: 4 << 20 }
+        Self { segment_bytes: 64 << 20, strategy: WalStrategy::Auto, reserve_bytes: 4 << 20, repair: true }
+    }
+}
+
+impl Default for ConsensusConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 20,
+            election_ms_min: 120,
+            election_ms_max: 240,
+            hand_over_ms: 50,
+            sampled_one_in: 16,
+        }
+    }
+}
+
+impl ConsensusConfig {
+    /// The key that is out of bounds, and the bounds.
+    fn broken_bounds(&self) -> Option<(&'static str, String)> {
+        let Self { heartbeat_ms, election_ms_min, election_ms_max, hand_over_ms, sampled_one_in } = *self;
+        let shortest = heartbeat_ms.saturating_mul(HEARTBEATS_PER_ELECTION);
+        let broken = [
+            ("consensus.heartbeat_ms", (1..=10_000).contains(&heartbeat_ms), "1 to 10000".to_owned()),
+            (
+                "consensus.election_ms_min",
+                (shortest..=60_000).contains(&election_ms_min),
+                format!("{HEARTBEATS_PER_ELECTION} heartbeats ({shortest}) to 60000"),
+            ),
+            (
+                "consensus.election_ms_max",
+                election_ms_max > election_ms_min && election_ms_max <= 120_000,
+                "above consensus.election_ms_min, at most 120000".to_owned(),
+            ),
+            ("consensus.hand_over_ms", (1..=10_000).contains(&hand_over_ms), "1 to 10000".to_owned()),
+            ("consensus.sampled_one_in", sampled_one_in >= 1, "1 or more".to_owned()),
+        ];
+        broken.into_iter().find(|(_, ok, _)| !ok).map(|(key, _, text)| (key, text))
     }
 }
 
@@ -263,6 +342,13 @@ impl Config {
             let text = format!("at most {PREFIXES_MAX} prefixes of {PREFIX_BYTES_MAX} bytes for each user");
             bounds("clients", count <= PREFIXES_MAX && is_short, text)?;
         }
+        if let Some(listen) = self.listen {
+            let is_usable = listen.port() != 0 && listen.port().checked_add(shards - 1).is_some();
+            bounds("listen", is_usable, format!("a port from 1 with room for {shards} shards above it"))?;
+        }
+        if let Some((key, text)) = self.consensus.broken_bounds() {
+            bounds(key, false, text)?;
+        }
         if let Some(cores) = &self.cores {
             let enough = cores.len() >= usize::from(shards);
             bounds("cores", enough, format!("one CPU number for each of the {shards} shards"))?;
@@ -320,11 +406,13 @@ pub enum ConfigError {
 }
 
 /// Settings that one word can hold: each has a variable (`hot.entries_max` is `IO_OI_HOT_ENTRIES_MAX`).
-const SETTINGS: [&str; 18] = [
+const SETTINGS: [&str; 26] = [
     "dir",
     "socket",
     "name",
     "shards",
+    "listen",
+    "verify",
     "idle",
     "park_after_us",
     "cores",
@@ -337,9 +425,18 @@ const SETTINGS: [&str; 18] = [
     "wal.segment_bytes",
     "wal.strategy",
     "wal.reserve_bytes",
+    "wal.repair",
+    "consensus.heartbeat_ms",
+    "consensus.election_ms_min",
+    "consensus.election_ms_max",
+    "consensus.hand_over_ms",
+    "consensus.sampled_one_in",
     "lane.proposal_bytes",
     "clients",
 ];
+
+/// A follower must be able to miss two heartbeats without standing itself.
+const HEARTBEATS_PER_ELECTION: u64 = 3;
 
 const VARIABLE_PREFIX: &str = "IO_OI_";
 
@@ -350,7 +447,7 @@ fn key_of_variable(name: &str) -> Option<&'static str> {
 
 /// Words stay words for keys that hold text; everything else is read as TOML (`[0, 1]`, `65_536`).
 fn set(table: &mut Table, key: &'static str, value: &str) -> Result<(), String> {
-    const TEXTS: [&str; 6] = ["dir", "socket", "name", "idle", "log", "wal.strategy"];
+    const TEXTS: [&str; 8] = ["dir", "socket", "name", "listen", "verify", "idle", "log", "wal.strategy"];
     let value = if TEXTS.contains(&key) {
         Value::String(value.to_owned())
     } else {
@@ -386,7 +483,7 @@ mod tests {
         assert_eq!(layered(SAMPLE, &[], &[]).unwrap(), Config::default());
         let is_setting = |line: &&str| line.split_once(" = ").is_some_and(|(key, _)| !key[2..].contains(' '));
         let has_default = |line: &&str| {
-            !["# socket", "# shards", "# cores", "# uid", "# prefixes"]
+            !["# socket", "# shards", "# listen", "# cores", "# uid", "# prefixes"]
                 .iter()
                 .any(|key| line.starts_with(key))
         };
@@ -397,7 +494,7 @@ mod tests {
             })
             .map(|line| line.trim_start_matches("# "))
             .collect();
-        assert_eq!(shown.len(), 3 + 7 + 3 + 3 + 1, "{shown:?}");
+        assert_eq!(shown.len(), 4 + 8 + 3 + 4 + 5 + 1, "{shown:?}");
         assert_eq!(layered(&shown.join("\n"), &[], &[]).unwrap(), Config::default());
     }
 
@@ -439,12 +536,22 @@ mod tests {
 
     #[test]
     fn values_out_of_bounds_are_refused_with_the_bounds() {
-        for bad in
-            ["shards=0", "shards=65", "wal.reserve_bytes=1", "hot.feed_bytes=1", "lane.proposal_bytes=1"]
-        {
+        for bad in [
+            "shards=0",
+            "shards=65",
+            "wal.reserve_bytes=1",
+            "hot.feed_bytes=1",
+            "lane.proposal_bytes=1",
+            "listen=127.0.0.1:0",
+            "consensus.heartbeat_ms=41",
+            "consensus.election_ms_max=120",
+        ] {
             let error = layered("", &[], &[bad]).unwrap_err();
             assert!(matches!(error, ConfigError::Bounds { .. }), "{bad}: {error}");
         }
+        let crowded = layered("listen = \"127.0.0.1:65535\"\n", &[], &["shards=2"]).unwrap_err();
+        assert!(crowded.to_string().contains("listen"), "{crowded}");
+        assert!(layered("", &[], &["listen=here:1"]).is_err());
         assert!(layered("", &[], &["shards=two"]).is_err());
         assert!(layered("", &[], &["shards"]).is_err());
         assert!(layered("", &[], &["idle=sleep"]).unwrap_err().to_string().contains("park"));

@@ -48,8 +48,10 @@ impl Node {
         config.check()?;
         let judge = AcceptAll;
         let directory = Directory::open(&config.dir)?;
+        let address = config.listen.map_or_else(String::new, |listen| listen.to_string());
         let identity = directory.identify(&Founding {
             name: &config.name,
+            address: &address,
             shards: config.shards,
             arbitrators: judge.arbitrators(),
             now: wall_time(),

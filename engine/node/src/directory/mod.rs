@@ -6,6 +6,8 @@
 //! DIR/genesis      the signed genesis; its hash is the cluster id
 //! DIR/boot         how often a node started here, decimal
 //! DIR/shard-<i>/   the log of shard i
+//! DIR/promise-<i>  the highest epoch that shard i has promised, beside what its log says
+//! DIR/evidence/    evidence against nodes that lied, one file each, named by its hash
 //! DIR/io_oi.sock   the attach socket
 //! ```
 //!
@@ -14,14 +16,18 @@
 mod durable;
 mod identity;
 mod lock;
+mod promise;
 
 use std::path::{Path, PathBuf};
 
-use io_oi_record::ShardId;
+use io_oi_record::{ClusterId, ShardId};
 use io_oi_wal::create_directory;
 
-pub use identity::Identity;
+pub use identity::{Identity, install_genesis, make_key};
 pub use lock::LockError;
+
+pub(crate) use durable::replace;
+pub(crate) use promise::Promise;
 
 use lock::Lock;
 
@@ -61,6 +67,19 @@ impl Directory {
         create_directory(&path).map_err(|error| DirectoryError::io("create", &path, error))?;
         Ok(path)
     }
+
+    /// The promises of one shard.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or belongs to another cluster.
+    pub(crate) fn promise(&self, cluster: ClusterId, shard: ShardId) -> Result<Promise, DirectoryError> {
+        Promise::open(self.path.join(format!("promise-{shard}")), cluster)
+    }
+
+    /// Where evidence is kept.
+    pub(crate) fn evidence_path(&self) -> PathBuf {
+        self.path.join("evidence")
+    }
 }
 
 /// What goes into the genesis of a directory that has none.
@@ -68,6 +87,8 @@ impl Directory {
 pub struct Founding<'a> {
     /// The member's name.
     pub name: &'a str,
+    /// Where the other nodes of a larger cluster will find it; empty for nowhere.
+    pub address: &'a str,
     /// Shards, when the operator asked for a number.
     pub shards: Option<u16>,
     /// The set of arbitrators.
@@ -108,6 +129,14 @@ pub enum DirectoryError {
         /// What is wrong.
         what: String,
     },
+    /// The file of promises is not what it should be.
+    #[error(
+        "{path} is damaged, or of another cluster. It holds the highest epoch that this node has promised: restore it from a backup taken after the last run. If that is lost, bar this node's key and let a new one join in its place."
+    )]
+    PromiseDamaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file is gone while others are there.
     #[error("{path} is missing, but {beside} is there: {what}")]
     Missing {
@@ -117,6 +146,30 @@ pub enum DirectoryError {
         beside: PathBuf,
         /// What to do.
         what: &'static str,
+    },
+    /// Not every operator has signed the genesis.
+    #[error(
+        "{path} is signed by {found} of {needed} operators: let each of the others sign it (`io_oi genesis sign`), then place it again"
+    )]
+    Unsigned {
+        /// The genesis.
+        path: PathBuf,
+        /// Operators that it names.
+        needed: usize,
+        /// Those that have signed.
+        found: usize,
+    },
+    /// The directory belongs to another cluster.
+    #[error(
+        "{path} belongs to cluster {here}, not to {given}: join from another directory, with a key of its own"
+    )]
+    GenesisDiffers {
+        /// The directory.
+        path: PathBuf,
+        /// Its cluster.
+        here: ClusterId,
+        /// The cluster to join.
+        given: ClusterId,
     },
     /// Key and genesis belong to different nodes.
     #[error(
