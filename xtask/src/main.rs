@@ -1,4 +1,4 @@
-//! The project's own verbs: `cargo xtask check | tidy | ci | loom | bench STAGE`.
+//! The project's own verbs: `cargo xtask check | tidy | ci | loom | bench STAGE | rivals`.
 //!
 //! Invariant: `ci` runs exactly what CONTRIBUTING.md names, and `.ci/run` runs `ci`, so a green run here is a green run
 //! there. Every step prints the command that it starts: whatever fails can be repeated by hand.
@@ -62,8 +62,29 @@ fn run(words: &[&str]) -> Result<()> {
         ["bench", stage] => {
             start_words(&root, &["cargo", "bench", "--package", "io_oi_bench", "--bench", stage], &[])
         }
+        ["rivals", more @ ..] => rivals(&root, more),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// io_oi beside etcd. Standard output is the report's alone, so the commands are named on standard error.
+fn rivals(root: &Path, more: &[&str]) -> Result<()> {
+    let build = ["cargo", "build", "--release", "--quiet", "--package", "io_oi", "--bin", "io_oi"];
+    let run =
+        ["cargo", "run", "--release", "--quiet", "--package", "io_oi_bench", "--features", "rivals", "--bin"];
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let binary = target.join("release/io_oi").display().to_string();
+    let run: Vec<&str> =
+        run.iter().copied().chain(["rivals", "--", "--io-oi", &binary]).chain(more.iter().copied()).collect();
+    for words in [&build[..], &run] {
+        eprintln!("$ {}", words.join(" "));
+        let status = Command::new(words[0]).args(&words[1..]).current_dir(root).status();
+        let status = status.context("cargo cannot be started: is it installed?")?;
+        if !status.success() {
+            bail!("`{}` failed ({status})", words.join(" "));
+        }
+    }
+    Ok(())
 }
 
 const USAGE: &str = "usage: cargo xtask VERB
@@ -71,6 +92,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   tidy           the rules of the house alone
   loom           every interleaving of the shared-memory models
   bench [STAGE]  criterion, one stage or all: ring hot_read wal_append order journey
+  rivals [ARGS]  io_oi and etcd in turns, three nodes each (--json, --in-flight 1,64, --pairs N)
   ci             everything that continuous integration runs";
 
 fn tidy_up(root: &Path) -> Result<()> {
