@@ -31,29 +31,37 @@ impl NodeProcess {
 
     /// Starts a node; its own words when it does not serve.
     pub(crate) fn try_start(dir: &Path, settings: &[&str]) -> Result<Self, String> {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut node = Self::spawn(dir, settings, |_| {});
+        node.wait_until_it_serves()?;
+        Ok(node)
+    }
+
+    /// Starts a node and does not wait for it; `prepare` changes the command before.
+    pub(crate) fn spawn(dir: &Path, settings: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "support::be_a_node", "--nocapture", "--test-threads=1"])
             .env(DIR_VARIABLE, dir)
             .env(SETTINGS_VARIABLE, settings.join("\n"))
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped());
+        prepare(&mut command);
+        let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
-        let mut node = Self {
-            stdout: BufReader::new(child.stdout.take().unwrap()),
-            child,
-            stdin,
-            socket: dir.join("io_oi.sock"),
-        };
-        let word = node.next_word();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdin, stdout, socket: dir.join("io_oi.sock") }
+    }
+
+    /// Waits for the first word of a node that was spawned; its own words when it does not serve.
+    pub(crate) fn wait_until_it_serves(&mut self) -> Result<(), String> {
+        let word = self.next_word();
         match word.split_once(' ') {
             Some(("serves", socket)) => {
-                node.socket = socket.into();
-                Ok(node)
+                self.socket = socket.into();
+                Ok(())
             }
             Some(("refuses", why)) => {
-                let status = node.child.wait().unwrap();
+                let status = self.child.wait().unwrap();
                 assert_eq!(
                     status.code(),
                     Some(REFUSED_CODE),
@@ -172,6 +180,12 @@ pub(crate) fn small_config(dir: &Path, settings: &str) -> Config {
 fn be_a_node() {
     let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
     let settings = std::env::var(SETTINGS_VARIABLE).unwrap();
+    if let Ok(namespace) = std::env::var(NAMESPACE_VARIABLE) {
+        enter_network_namespace(Path::new(&namespace));
+    }
+    if std::env::var_os(DIES_WITH_PARENT_VARIABLE).is_some() {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
+    }
     let config = small_config(Path::new(&dir), &settings);
     tracing_subscriber::fmt().with_env_filter(&*config.log).with_writer(std::io::stderr).init();
     let node = match Node::start(config) {
@@ -197,6 +211,13 @@ fn be_a_node() {
     }
 }
 
+/// This thread, and every thread that it starts from now on, sees the namespace's network only.
+pub(crate) fn enter_network_namespace(path: &Path) {
+    let namespace = std::fs::File::open(path).unwrap();
+    let network = Some(rustix::thread::LinkNameSpaceType::Network);
+    rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), network).unwrap();
+}
+
 fn say(word: &str) {
     println!("\n{WORD}{}", word.replace('\n', "\u{1}"));
     std::io::stdout().flush().unwrap();
@@ -204,6 +225,10 @@ fn say(word: &str) {
 
 const DIR_VARIABLE: &str = "NODE_UNDER_TEST_DIR";
 const SETTINGS_VARIABLE: &str = "NODE_UNDER_TEST_SETTINGS";
+/// A network namespace's file: the node lives in it.
+pub(crate) const NAMESPACE_VARIABLE: &str = "NODE_UNDER_TEST_NAMESPACE";
+/// The node is killed when the thread that started it ends, even while it is stopped.
+pub(crate) const DIES_WITH_PARENT_VARIABLE: &str = "NODE_UNDER_TEST_DIES_WITH_PARENT";
 const WORD: &str = "node> ";
 const REFUSED_CODE: i32 = 2;
 pub(crate) const FAILED_CODE: i32 = 3;
