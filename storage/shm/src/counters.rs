@@ -1,9 +1,9 @@
-//! Labelled counters in shared memory: one writer adds, any small program reads.
+//! Labelled counters in shared memory, and the shard's lease: one writer adds, any small program reads.
 //!
 //! Invariant: a label never changes once the segment is open; each value is one word, so it is never torn.
 
 use crate::layout::counters as at;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::words::{load_bytes, store_bytes};
 use crate::{CreateError, Heartbeat, Kind, OpenError, Region, Segment, SegmentConfig};
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -74,6 +74,14 @@ impl Writer {
         self.segment.heartbeat().beat(now_ns);
     }
 
+    /// Says until when the node's lease on this shard holds, in nanoseconds of the monotonic clock; 0 when it has none.
+    /// What was committed so far must stand in the hot table before.
+    #[inline]
+    pub fn set_lease(&mut self, until_ns: u64) {
+        // Release pairs with the Acquire in `Reader::lease`: whoever sees the lease sees what the hot table held.
+        self.segment.region().word(at::AT_LEASE).store(until_ns, Release);
+    }
+
     fn over(segment: Segment, labels: &[&str]) -> Writer {
         let region = segment.region();
         region.word(at::AT_COUNT).store(labels.len() as u64, Relaxed);
@@ -118,6 +126,14 @@ impl Reader {
     /// Value of the counter with this label.
     pub fn value(&self, label: &str) -> Option<u64> {
         self.iter().find(|(found, _)| *found == label).map(|(_, value)| value)
+    }
+
+    /// Until when the node's lease on this shard holds, in nanoseconds of the monotonic clock; 0 when it has none. Ask the
+    /// clock after this: if it is not that late yet, everything committed before that moment stands in the hot table.
+    #[inline]
+    pub fn lease(&self) -> u64 {
+        // Acquire pairs with the Release in `Writer::set_lease`.
+        self.segment.region().word(at::AT_LEASE).load(Acquire)
     }
 
     /// The writer's sign of life.

@@ -3,7 +3,7 @@
 //! All offsets of this module are in 8-byte words from the start of the segment unless the name says bytes.
 
 /// Version of everything in this module and of the key hash. Readers refuse any other.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// First word of every segment: "io_oi\0sm" as little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"io_oi\0sm");
@@ -174,10 +174,12 @@ pub mod feed {
 
 /// Counters.
 pub mod counters {
-    use super::{AT_GEOMETRY, HEADER_WORDS};
+    use super::{AT_GEOMETRY, HEADER_WORDS, LINE_WORDS};
 
     /// Geometry: number of counters.
     pub const AT_COUNT: usize = AT_GEOMETRY;
+    /// Status: until when the node's lease holds, nanoseconds of the monotonic clock; 0 for none. Alone in its pair of lines.
+    pub const AT_LEASE: usize = AT_GEOMETRY + LINE_WORDS;
     /// First counter.
     pub const AT_COUNTERS: usize = HEADER_WORDS;
     /// Words of one counter: the value, then its label, zero-padded.

@@ -7,16 +7,29 @@ use std::collections::HashMap;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Tentative { key: u8, value: Option<usize> },
+    Tentative {
+        key: u8,
+        value: Option<usize>,
+    },
     CommitOldest,
-    CommitDirectly { key: u8, value: Option<usize> },
+    CommitDirectly {
+        key: u8,
+        value: Option<usize>,
+    },
     DiscardNewest,
-    DiscardAny { choice: u8 },
+    DiscardAny {
+        choice: u8,
+    },
+    /// A new epoch begins: the newest records are withdrawn, newest first, and their sequences are given out again.
+    Rewind {
+        back: u8,
+    },
 }
 
 #[derive(Clone, Debug)]
 struct Version {
     sequence: u64,
+    stamp: Stamp,
     committed: bool,
     value: Option<Vec<u8>>,
 }
@@ -28,6 +41,9 @@ struct Model {
     /// Tentative records in order: sequence and key.
     in_flight: Vec<(u64, u8)>,
     sequence: u64,
+    epoch: u64,
+    /// The newest committed record.
+    committed: u64,
 }
 
 /// Keys of all shapes: short, of exactly one slot's room, long, far.
@@ -54,6 +70,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (key, value).prop_map(|(key, value)| Step::CommitDirectly { key, value }),
         1 => Just(Step::DiscardNewest),
         1 => any::<u8>().prop_map(|choice| Step::DiscardAny { choice }),
+        1 => (0u8..12).prop_map(|back| Step::Rewind { back }),
     ];
     prop::collection::vec(step, 1..if cfg!(miri) { 12 } else { 120 })
 }
@@ -64,10 +81,11 @@ impl Model {
             Step::Tentative { key, value } => {
                 self.sequence += 1;
                 let sequence = self.sequence;
-                let value = value.map(|bytes| value_of(sequence, bytes));
-                writer.publish_tentative(&key_of(key), value.as_deref(), stamp(sequence)).unwrap();
+                let (value, stamp) = self.stamped(value);
+                writer.publish_tentative(&key_of(key), value.as_deref(), stamp).unwrap();
                 self.in_flight.push((sequence, key));
-                self.keys.entry(key).or_default().push(Version { sequence, committed: false, value });
+                let version = Version { sequence, stamp, committed: false, value };
+                self.keys.entry(key).or_default().push(version);
             }
             Step::CommitOldest => {
                 if self.in_flight.is_empty() {
@@ -77,9 +95,10 @@ impl Model {
                 let versions = self.keys.get_mut(&key).unwrap();
                 let place = versions.iter().position(|version| version.sequence == sequence).unwrap();
                 versions[place].committed = true;
+                self.committed = self.committed.max(sequence);
                 versions.drain(..place);
-                let value = versions[0].value.clone();
-                writer.publish_committed(&key_of(key), value.as_deref(), stamp(sequence)).unwrap();
+                let Version { value, stamp, .. } = versions[0].clone();
+                writer.publish_committed(&key_of(key), value.as_deref(), stamp).unwrap();
             }
             Step::CommitDirectly { key, value } => {
                 if self.in_flight.iter().any(|&(_, other)| other == key) {
@@ -87,9 +106,10 @@ impl Model {
                 }
                 self.sequence += 1;
                 let sequence = self.sequence;
-                let value = value.map(|bytes| value_of(sequence, bytes));
-                writer.publish_committed(&key_of(key), value.as_deref(), stamp(sequence)).unwrap();
-                self.keys.insert(key, vec![Version { sequence, committed: true, value }]);
+                self.committed = sequence;
+                let (value, stamp) = self.stamped(value);
+                writer.publish_committed(&key_of(key), value.as_deref(), stamp).unwrap();
+                self.keys.insert(key, vec![Version { sequence, stamp, committed: true, value }]);
             }
             Step::DiscardNewest => {
                 let place = self.in_flight.len().wrapping_sub(1);
@@ -99,7 +119,26 @@ impl Model {
                 let place = usize::from(choice) % self.in_flight.len().max(1);
                 self.discard(writer, place);
             }
+            Step::Rewind { back } => {
+                for _ in 0..usize::from(back).min(self.in_flight.len()) {
+                    self.discard(writer, self.in_flight.len() - 1);
+                }
+                let newest = self.in_flight.last().map_or(0, |&(sequence, _)| sequence);
+                // What is committed is never gone back behind.
+                self.sequence = newest.max(self.committed);
+                self.epoch += 1;
+            }
         }
+    }
+
+    /// A value and the stamp of the newest record; both tell epochs apart.
+    fn stamped(&self, bytes: Option<usize>) -> (Option<Vec<u8>>, Stamp) {
+        let stamp = Stamp {
+            sequence: Sequence(self.sequence),
+            epoch: Epoch(self.epoch),
+            time_ns: self.sequence * 1000 + self.epoch,
+        };
+        (bytes.map(|bytes| value_of(self.sequence + 100 * self.epoch, bytes)), stamp)
     }
 
     fn discard(&mut self, writer: &mut Writer, place: usize) {
@@ -129,7 +168,7 @@ impl Model {
             Some((version, value)) => {
                 let found = found.unwrap_or_else(|| panic!("key {key} should be present"));
                 assert_eq!(out, value, "value of key {key}");
-                assert_eq!(found.stamp, stamp(version.sequence));
+                assert_eq!(found.stamp, version.stamp);
                 assert_eq!(found.stage == Stage::Committed, version.committed, "stage of key {key}");
             }
         }

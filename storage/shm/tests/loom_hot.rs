@@ -252,3 +252,74 @@ fn lane_config() -> lane::Config {
         shard: 0,
     }
 }
+
+fn propose(writer: &mut Writer, key: &[u8], sequence: u64) {
+    writer.publish_tentative(key, Some(&sequence.to_le_bytes()), stamp(sequence)).unwrap();
+}
+
+#[test]
+fn a_withdrawn_version_does_not_show_again_and_the_committed_one_is_never_missed() {
+    check(|| {
+        let mut table = table();
+        put(&mut table.0, b"k", 1);
+        propose(&mut table.0, b"k", 2);
+        propose(&mut table.0, b"k", 3);
+        let withdraw = |writer: &mut Writer| {
+            assert!(writer.discard_tentative(b"k", Sequence(3)));
+            assert!(writer.discard_tentative(b"k", Sequence(2)));
+        };
+        let read = |reader: &Reader| {
+            let mut out = [0; 8];
+            let committed = sequence_of(reader.get_committed(b"k", &mut out), &out);
+            assert!(matches!(committed, None | Some(1)), "the committed version was missed: {committed:?}");
+            (get(reader, b"k"), get(reader, b"k"))
+        };
+        let (writer, reader, (first, second)) = side_by_side(table, withdraw, read);
+        assert!(first != Some(0) && second != Some(0), "a present key was missed");
+        if let (Some(first), Some(second)) = (first, second) {
+            assert!(first >= second, "what was withdrawn came back: {first}, then {second}");
+        }
+        assert_eq!((get(&reader, b"k"), writer.stats().versions_used), (Some(1), 0));
+    });
+}
+
+#[test]
+fn a_key_that_is_withdrawn_altogether_is_never_taken_for_the_one_that_got_its_slot() {
+    check(|| {
+        let mut table = table();
+        propose(&mut table.0, b"a", 1);
+        let change = |writer: &mut Writer| {
+            assert!(writer.discard_tentative(b"a", Sequence(1)));
+            propose(writer, b"b", 2);
+        };
+        let (_, reader, found) = side_by_side(table, change, |reader| get(reader, b"a"));
+        assert!(matches!(found, None | Some(0 | 1)), "another key's value came back: {found:?}");
+        assert_eq!((get(&reader, b"a"), get(&reader, b"b")), (Some(0), Some(2)));
+    });
+}
+
+#[test]
+fn a_withdrawn_block_that_is_pinned_is_not_reused_while_it_is_looked_at() {
+    check(|| {
+        let mut table = table();
+        let (node, region) = NodeLane::plain(&lane_config()).unwrap();
+        let client = ClientLane::plain(region).unwrap();
+        table.0.add_pins(node.pins.clone());
+        table.0.publish_tentative(b"k", Some(&[1; 17]), stamp(1)).unwrap();
+        let change = |writer: &mut Writer| {
+            assert!(writer.discard_tentative(b"k", Sequence(1)));
+            // These would get the block of the withdrawn version.
+            writer.publish_tentative(b"k", Some(&[2; 17]), stamp(2)).unwrap();
+            writer.publish_tentative(b"k", Some(&[3; 17]), stamp(3)).unwrap();
+        };
+        let look = move |reader: &Reader| match reader.view(b"k", &client.pins) {
+            Err(error) => assert_eq!(error, ReadError::Stalled),
+            Ok(None) => {}
+            Ok(Some(view)) => {
+                let sequence = view.stamp().sequence.0;
+                assert_eq!(view.bytes(), [sequence as u8; 17], "the block was reused under a view");
+            }
+        };
+        side_by_side(table, change, look);
+    });
+}

@@ -85,6 +85,7 @@ fn each_instance_keeps_to_itself_from_put_to_receipt() {
         node.hot.publish_committed(b"key", Some(&frame[..bytes]), stamp(shard as u64 + 1)).unwrap();
         node.feed.publish(&frame[..bytes]);
         node.counters.add(counters::CounterIndex(1), 1);
+        node.counters.set_lease(1000 + shard as u64);
         node.lane.receipts.push(b"done").unwrap();
     }
     for (shard, (node, client)) in nodes.iter().zip(&mut clients).enumerate() {
@@ -97,6 +98,7 @@ fn each_instance_keeps_to_itself_from_put_to_receipt() {
         let counted: Vec<_> = client.counters.iter().collect();
         assert_eq!(counted, [("proposals", 0), ("records", 1)]);
         assert_eq!(client.counters.value("records"), Some(1));
+        assert_eq!(client.counters.lease(), 1000 + shard as u64);
         assert_eq!(client.hot.incarnation(), client.lane.incarnation());
         assert_eq!((client.hot.shard(), client.lane.shard()), (shard as u16, shard as u16));
         assert_eq!(client.hot.heartbeat_ns(), 0);

@@ -63,6 +63,7 @@ fn every_word_stands_where_the_page_says() {
         ("feed::AT_LAST", feed::AT_LAST),
         ("feed::AT_DATA", feed::AT_DATA),
         ("counters::AT_COUNT", counters::AT_COUNT),
+        ("counters::AT_LEASE", counters::AT_LEASE),
         ("counters::AT_COUNTERS", counters::AT_COUNTERS),
     ];
     let coded: BTreeMap<_, _> = coded.into_iter().map(|(name, word)| (name, word * 8)).collect();
