@@ -18,7 +18,9 @@ use alloc::vec::Vec;
 
 use io_oi_consensus as consensus;
 use io_oi_consensus::{Group, Membership, NOTE_BYTES, Role};
-use io_oi_record::limits::RECORD_BYTES_MAX;
+use io_oi_record::limits::{
+    BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX, RECORD_BYTES_MAX, SESSION_WINDOW, SESSIONS_MAX,
+};
 use io_oi_record::{
     Durability, Epoch, Hash, Member, NodeId, Now, Operation, Precondition, Proposal, Receipt, Record,
     RefusalCode, Sequence, SessionId, SessionSequence, Signer, Verdict,
@@ -105,7 +107,7 @@ impl Machine {
             phase: Phase::Recovering,
             members: config.genesis.members.clone(),
             now: Now::default(),
-            sessions: Sessions::new(),
+            sessions: Sessions::new(SESSIONS_MAX, SESSION_WINDOW, UNCOMMITTED_RECORDS_MAX),
             flights: Flights::new(),
             pending: Pending::new(),
             answer: None,
@@ -331,6 +333,7 @@ impl Machine {
         let sequence = self.flights.filled().next_sequence();
         let record = Record::of(sequence, self.pending.session, &proposal, verdict);
         let filling = self.flights.filling();
+        self.sessions.settle_through(self.consensus.committed());
         let applied = self.sessions.apply(&record, filling.epoch, filling.time);
         assert!(applied.is_ok(), "the session allowed this proposal when it arrived");
         filling.push(&record, 1);
@@ -397,6 +400,9 @@ impl Machine {
         self.consensus.handle_own_held(start.sequence);
     }
 }
+
+/// The blocks in flight and the one being filled.
+const UNCOMMITTED_RECORDS_MAX: usize = (BLOCKS_IN_FLIGHT_MAX + 1) * BLOCK_RECORDS_MAX;
 
 /// What needs no session to be refused. [P-64]
 fn admit(origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {

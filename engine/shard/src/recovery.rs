@@ -42,6 +42,7 @@ impl Machine {
             let applied = self.sessions.apply(&record, block.header.epoch, block.header.time);
             applied.map_err(|_| RecoverError::SessionBroken { sequence })?;
         }
+        self.sessions.settle_through(self.consensus.committed());
         self.flights.push_recovered(Flight::recovered(&block));
         Ok(())
     }

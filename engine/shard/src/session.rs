@@ -1,17 +1,24 @@
 //! The sessions of one shard: every proposal at most once, the same answer on every retry.
 //!
 //! Invariant: the table is a function of the log alone. It changes only in [`Sessions::apply`], record by record, so
-//! every node that reads the same log has the same table. [P-60..P-66]
+//! every node that reads the same log has the same table. [P-60..P-66] What is not committed can be taken back, newest
+//! first, and leaves nothing behind: not even an eviction.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use io_oi_record::limits::{SESSION_WINDOW, SESSIONS_MAX};
+use io_oi_record::limits::LIMBO_MAX;
 use io_oi_record::{
     Durability, Epoch, Nanos, Operation, Record, Sequence, SessionId, SessionSequence, Verdict,
 };
 
 use crate::index::SlotIndex;
+use crate::session::journal::{Journal, Undo};
+use crate::session::rings::{Packed, Rings, pack, unpack};
+
+mod journal;
+mod rings;
+#[cfg(test)]
+mod tests;
 
 /// What the log says about one decided proposal; enough to write its receipt again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,18 +72,25 @@ pub enum SessionState {
 
 /// All sessions of one shard. Everything is allocated at boot; the memory of a session that never was is not touched.
 pub(crate) struct Sessions {
+    sessions_max: usize,
     slots: Vec<Slot>,
+    /// Slots that hold no session and none in limbo.
+    free: Vec<usize>,
+    known_count: usize,
+    limbo_count: usize,
     index: SlotIndex,
-    /// [`SESSION_WINDOW`] packed answers per slot, a ring each.
-    answers: Vec<Packed>,
+    rings: Rings,
+    journal: Journal,
     last_found: usize,
     evicted_count: u64,
 }
 
-/// One session. The answers stand in the table's ring of the same number.
+/// One session. The answers stand in the ring of the same number.
 #[derive(Clone, Copy)]
 struct Slot {
     id: SessionId,
+    /// Whether the table knows the session; otherwise it is in limbo or gone.
+    is_known: bool,
     opened: Packed,
     closed: Option<Packed>,
     highest: SessionSequence,
@@ -87,11 +101,20 @@ struct Slot {
 }
 
 impl Sessions {
-    pub(crate) fn new() -> Self {
+    /// A table of `sessions_max` sessions with `window` answers each, that can take back `uncommitted_max` records
+    /// without allocating.
+    pub(crate) fn new(sessions_max: usize, window: usize, uncommitted_max: usize) -> Self {
+        assert!(sessions_max >= 1 && window >= 1, "a table has room for a session and its answer");
+        let slot_count = sessions_max + LIMBO_MAX;
         Self {
-            slots: Vec::with_capacity(SESSIONS_MAX),
-            index: SlotIndex::new(),
-            answers: vec![[0; PACKED_WORDS]; SESSIONS_MAX * SESSION_WINDOW],
+            sessions_max,
+            slots: Vec::with_capacity(slot_count),
+            free: Vec::with_capacity(slot_count),
+            known_count: 0,
+            limbo_count: 0,
+            index: SlotIndex::new(sessions_max),
+            rings: Rings::new(slot_count, window),
+            journal: Journal::new(uncommitted_max),
             last_found: 0,
             evicted_count: 0,
         }
@@ -104,6 +127,9 @@ impl Sessions {
         operation: Operation,
         session_sequence: SessionSequence,
     ) -> Standing {
+        if is_sessionless(session, operation) {
+            return Standing::Fresh;
+        }
         let found = self.find(session);
         match operation {
             Operation::OpenSession => match found.map(|slot| &self.slots[slot]) {
@@ -127,7 +153,10 @@ impl Sessions {
     /// Takes one record of the log into account. An `Err` means that the log breaks the protocol; a leader's own
     /// records never do, because it asked [`Sessions::standing`] first. [P-60]
     pub(crate) fn apply(&mut self, record: &Record<'_>, epoch: Epoch, time: Nanos) -> Result<(), NotFresh> {
-        if record.operation == Operation::StartEpoch {
+        let counts_for_nobody =
+            record.operation == Operation::StartEpoch || is_sessionless(record.session, record.operation);
+        if counts_for_nobody {
+            self.journal.push(record.sequence, Undo::Nothing);
             return Ok(());
         }
         if self.standing(record.session, record.operation, record.session_sequence) != Standing::Fresh {
@@ -141,16 +170,62 @@ impl Sessions {
             durability: record.durability,
             verdict: record.verdict,
         });
-        match record.operation {
+        let undo = match record.operation {
             Operation::OpenSession => self.insert(record.session, answer, record.sequence),
-            Operation::CloseSession => {
-                let slot = self.known(record.session);
-                slot.closed = Some(answer);
-                slot.last_record = record.sequence;
-            }
+            Operation::CloseSession => self.close(record, answer),
             _ => self.remember(record, answer),
-        }
+        };
+        self.journal.push(record.sequence, undo);
         Ok(())
+    }
+
+    /// Takes back the newest record applied. The caller never takes back what is committed. [P-60]
+    pub(crate) fn undo_last(&mut self) -> Sequence {
+        let (sequence, undo) =
+            self.journal.pop().expect("only records that are not committed are taken back");
+        match undo {
+            Undo::Nothing => {}
+            Undo::Open { slot, evicted } => self.take_back_open(slot, evicted),
+            Undo::Close { slot, last_record } => {
+                let session = &mut self.slots[slot];
+                session.closed = None;
+                session.last_record = last_record;
+            }
+            Undo::Answer { slot, highest, last_record, forgotten } => {
+                let session = &mut self.slots[slot];
+                session.answer_count -= 1;
+                session.highest = highest;
+                session.last_record = last_record;
+                if let Some((forgotten_through, answer)) = forgotten {
+                    session.forgotten_through = forgotten_through;
+                    session.oldest = self.rings.before(session.oldest);
+                    session.answer_count += 1;
+                    self.rings.set(slot, session.oldest, answer);
+                }
+            }
+        }
+        sequence
+    }
+
+    /// Everything through `sequence` is committed: it is never taken back, and evicted sessions are gone for good.
+    pub(crate) fn settle_through(&mut self, sequence: Sequence) {
+        while let Some(undo) = self.journal.settle_first(sequence) {
+            if let Undo::Open { evicted: Some(evicted), .. } = undo {
+                self.limbo_count -= 1;
+                self.free.push(evicted);
+            }
+        }
+    }
+
+    /// Whether an open record may be sequenced now: a leader opens no session by an eviction that it could not take
+    /// back. [P-65]
+    pub(crate) fn has_room_to_open(&self) -> bool {
+        self.known_count < self.sessions_max || self.limbo_count < LIMBO_MAX
+    }
+
+    /// How many applied records could still be taken back.
+    pub(crate) fn uncommitted_count(&self) -> usize {
+        self.journal.len()
     }
 
     /// The same as [`Sessions::standing`] of a put or delete, as much of it as others need to know.
@@ -176,12 +251,12 @@ impl Sessions {
 
     /// The sessions that are open.
     pub(crate) fn open(&self) -> impl Iterator<Item = SessionId> + '_ {
-        self.slots.iter().filter(|slot| slot.closed.is_none()).map(|slot| slot.id)
+        self.slots.iter().filter(|slot| slot.is_known && slot.closed.is_none()).map(|slot| slot.id)
     }
 
     /// How many sessions are known, open and closed.
     pub(crate) fn count(&self) -> usize {
-        self.slots.len()
+        self.known_count
     }
 
     /// How many sessions made room for newer ones.
@@ -191,15 +266,14 @@ impl Sessions {
 
     /// The session of the last record comes first: proposals come in runs.
     fn find(&self, session: SessionId) -> Option<usize> {
-        if self.slots.get(self.last_found).is_some_and(|slot| slot.id == session) {
+        if self.slots.get(self.last_found).is_some_and(|slot| slot.is_known && slot.id == session) {
             return Some(self.last_found);
         }
         self.index.find(session, |slot| self.slots[slot].id)
     }
 
-    fn known(&mut self, session: SessionId) -> &mut Slot {
-        let slot = self.find(session).expect("`standing` found the session");
-        &mut self.slots[slot]
+    fn known(&self, session: SessionId) -> usize {
+        self.find(session).expect("`standing` found the session")
     }
 
     fn standing_in(&self, slot: usize, session_sequence: SessionSequence) -> Standing {
@@ -218,10 +292,11 @@ impl Sessions {
 
     /// Binary search in the ring; answers stand in the order of their session sequences.
     fn answer(&self, slot: usize, session_sequence: SessionSequence) -> Option<Answer> {
-        let (mut low, mut high) = (0, self.slots[slot].answer_count);
+        let Slot { oldest, answer_count, .. } = self.slots[slot];
+        let (mut low, mut high) = (0, answer_count);
         while low < high {
             let middle = (low + high) / 2;
-            let answer = &self.answers[self.place(slot, middle)];
+            let answer = self.rings.get(slot, oldest + middle);
             match answer[0].cmp(&session_sequence.0) {
                 core::cmp::Ordering::Equal => return Some(unpack(answer)),
                 core::cmp::Ordering::Less => low = middle + 1,
@@ -231,32 +306,40 @@ impl Sessions {
         None
     }
 
-    fn remember(&mut self, record: &Record<'_>, answer: Packed) {
-        let slot = self.find(record.session).expect("`standing` found the session");
+    fn remember(&mut self, record: &Record<'_>, answer: Packed) -> Undo {
+        let slot = self.known(record.session);
         self.last_found = slot;
-        let session = &self.slots[slot];
-        if session.answer_count == SESSION_WINDOW {
-            let oldest = self.answers[self.place(slot, 0)];
-            let session = &mut self.slots[slot];
+        let session = &mut self.slots[slot];
+        let Slot { highest, last_record, forgotten_through, .. } = *session;
+        let mut forgotten = None;
+        if session.answer_count == self.rings.window() {
+            let oldest = *self.rings.get(slot, session.oldest);
+            forgotten = Some((forgotten_through, oldest));
             session.forgotten_through = SessionSequence(oldest[0]);
-            session.oldest = (session.oldest + 1) % SESSION_WINDOW;
+            session.oldest = self.rings.after(session.oldest);
             session.answer_count -= 1;
         }
-        let place = self.place(slot, self.slots[slot].answer_count);
-        self.answers[place] = answer;
-        let session = &mut self.slots[slot];
+        self.rings.set(slot, session.oldest + session.answer_count, answer);
         session.answer_count += 1;
         session.highest = record.session_sequence;
         session.last_record = record.sequence;
+        Undo::Answer { slot, highest, last_record, forgotten }
     }
 
-    fn place(&self, slot: usize, position: usize) -> usize {
-        slot * SESSION_WINDOW + (self.slots[slot].oldest + position) % SESSION_WINDOW
+    fn close(&mut self, record: &Record<'_>, answer: Packed) -> Undo {
+        let slot = self.known(record.session);
+        let session = &mut self.slots[slot];
+        let last_record = session.last_record;
+        session.closed = Some(answer);
+        session.last_record = record.sequence;
+        Undo::Close { slot, last_record }
     }
 
-    fn insert(&mut self, session: SessionId, opened: Packed, sequence: Sequence) {
+    fn insert(&mut self, session: SessionId, opened: Packed, sequence: Sequence) -> Undo {
+        let evicted = (self.known_count == self.sessions_max).then(|| self.evict_eldest());
         let fresh = Slot {
             id: session,
+            is_known: true,
             opened,
             closed: None,
             highest: SessionSequence::NONE,
@@ -265,60 +348,62 @@ impl Sessions {
             answer_count: 0,
             last_record: sequence,
         };
-        let slot = if self.slots.len() < SESSIONS_MAX {
-            self.slots.push(fresh);
-            self.slots.len() - 1
-        } else {
-            let evicted = self.eldest();
-            self.index.remove(self.slots[evicted].id, |slot| self.slots[slot].id);
-            self.slots[evicted] = fresh;
-            self.evicted_count += 1;
-            evicted
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = fresh;
+                slot
+            }
+            None => {
+                self.slots.push(fresh);
+                self.rings.make_room_for(self.slots.len());
+                self.slots.len() - 1
+            }
         };
+        self.known_count += 1;
         self.index.insert(session, slot);
+        Undo::Open { slot, evicted }
+    }
+
+    /// Puts a session into limbo: unknown from now on, forgotten once that is committed.
+    fn evict_eldest(&mut self) -> usize {
+        let evicted = self.eldest();
+        self.forget(evicted);
+        self.limbo_count += 1;
+        self.evicted_count += 1;
+        evicted
+    }
+
+    fn take_back_open(&mut self, slot: usize, evicted: Option<usize>) {
+        self.forget(slot);
+        self.free.push(slot);
+        if let Some(evicted) = evicted {
+            self.slots[evicted].is_known = true;
+            self.known_count += 1;
+            self.index.insert(self.slots[evicted].id, evicted);
+            self.limbo_count -= 1;
+            self.evicted_count -= 1;
+        }
+    }
+
+    fn forget(&mut self, slot: usize) {
+        self.index.remove(self.slots[slot].id, |slot| self.slots[slot].id);
+        self.slots[slot].is_known = false;
+        self.known_count -= 1;
     }
 
     /// Who makes room: the closed session whose last record is oldest, else the open one. [P-65]
     fn eldest(&self) -> usize {
         let age = |slot: &Slot| (slot.closed.is_none(), slot.last_record);
-        let by_age = (0..self.slots.len()).min_by_key(|slot| age(&self.slots[*slot]));
-        by_age.expect("a full table has sessions")
+        let known = (0..self.slots.len()).filter(|slot| self.slots[*slot].is_known);
+        known.min_by_key(|slot| age(&self.slots[*slot])).expect("a full table has sessions")
     }
+}
+
+/// An operator's change under a node's own session: its governance number keeps it from happening twice.
+fn is_sessionless(session: SessionId, operation: Operation) -> bool {
+    operation == Operation::Govern && session.counter == 0
 }
 
 /// The log holds a record that its own sessions forbid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotFresh;
-
-/// An answer as plain words: zeroed memory that is never touched costs nothing.
-/// Session sequence, sequence, epoch, time, durability (high half) and refusal code (low half, 0 = accepted).
-type Packed = [u64; PACKED_WORDS];
-const PACKED_WORDS: usize = 5;
-
-fn pack(answer: &Answer) -> Packed {
-    let refusal = match answer.verdict {
-        Verdict::Accept | Verdict::AcceptWithWrites => 0,
-        Verdict::Refuse(code) => code.to_code(),
-    };
-    let last = (answer.durability as u64) << 32 | u64::from(refusal);
-    [answer.session_sequence.0, answer.sequence.0, answer.epoch.0, answer.time.0, last]
-}
-
-fn unpack(packed: &Packed) -> Answer {
-    let [session_sequence, sequence, epoch, time, last] = *packed;
-    let durability = Durability::ALL.into_iter().find(|level| *level as u64 == last >> 32);
-    let verdict = match last as u32 {
-        0 => Verdict::Accept,
-        code => {
-            Verdict::Refuse(io_oi_record::RefusalCode::from_code(code).expect("packed from a known code"))
-        }
-    };
-    Answer {
-        session_sequence: SessionSequence(session_sequence),
-        sequence: Sequence(sequence),
-        epoch: Epoch(epoch),
-        time: Nanos(time),
-        durability: durability.expect("packed from a durability"),
-        verdict,
-    }
-}
