@@ -6,7 +6,7 @@
 use crate::frames::FrameBytes;
 use crate::identity::{Identity, NAME};
 use crate::link::{Link, Random};
-use crate::transport::transport;
+use crate::transport::{burst, transport};
 use crate::wire::{CloseCode, End, Wire};
 use crate::{BindError, Config, Frame, Key, Lane, Limits, Notice, Peer, SendError, Stats};
 use bytes::{Bytes, BytesMut};
@@ -421,7 +421,8 @@ impl Core {
     ) -> bool {
         let Some(wire) = &mut self.wires[index] else { return true };
         buffer.clear();
-        let Some(transmit) = wire.connection.poll_transmit(now, segments_max, buffer) else {
+        let segments = burst(&wire.connection, segments_max);
+        let Some(transmit) = wire.connection.poll_transmit(now, segments, buffer) else {
             wire.is_dirty = false;
             wire.timer_ns = wire.connection.poll_timeout().map_or(u64::MAX, |at| {
                 u64::try_from(at.saturating_duration_since(self.base).as_nanos()).unwrap_or(u64::MAX)

@@ -3,9 +3,9 @@
 //! Invariant: what a peer can make us hold is the two windows of its connection, whatever it sends.
 
 use crate::Limits;
-use quinn_proto::congestion::{Controller, ControllerFactory};
+use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::{
-    AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, RttEstimator, TransportConfig, VarInt,
+    AckFrequencyConfig, Connection, IdleTimeout, MtuDiscoveryConfig, RttEstimator, TransportConfig, VarInt,
 };
 use std::any::Any;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ pub(crate) fn transport(limits: &Limits) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(limits.window_bytes))
         .receive_window(VarInt::from_u32(limits.window_bytes.saturating_mul(crate::LANES as u32)))
         .send_window(u64::from(limits.window_bytes) * crate::LANES as u64 + SEND_SLACK_BYTES)
-        .send_fairness(false)
+        // Else a long frame, once begun, would be finished before an urgent one may pass.
+        .send_fairness(true)
         .max_idle_timeout(IdleTimeout::try_from(Duration::from_nanos(limits.idle_ns)).ok())
         .keep_alive_interval(Some(Duration::from_nanos(limits.keep_alive_ns)))
         .initial_rtt(INITIAL_RTT)
@@ -55,6 +56,13 @@ const ACKNOWLEDGE_PACKETS: VarInt = VarInt::from_u32(10);
 const INITIAL_RTT: Duration = Duration::from_millis(3);
 /// A raw key and its signature fit thirty times.
 const CRYPTO_BYTES_MAX: usize = 8 * 1024;
+
+/// Datagrams that one burst may hold: quinn-proto asks the controller once a burst.
+pub(crate) fn burst(connection: &Connection, segments_max: usize) -> usize {
+    let room = connection.congestion_state().metrics().congestion_window;
+    let datagrams = room / u64::from(connection.current_mtu().max(1));
+    usize::try_from(datagrams).unwrap_or(segments_max).clamp(1, segments_max)
+}
 
 /// Builds `Rack`.
 #[derive(Debug)]
@@ -122,6 +130,13 @@ impl Controller for Rack {
 
     fn window(&self) -> u64 {
         if self.in_flight + self.mtu <= self.window { UNPACED } else { 1 }
+    }
+
+    /// What may still be sent: `burst` asks for it.
+    fn metrics(&self) -> ControllerMetrics {
+        let mut metrics = ControllerMetrics::default();
+        metrics.congestion_window = self.window.saturating_sub(self.in_flight);
+        metrics
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
