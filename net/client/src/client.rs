@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_oi_record::attach::{Resume, Welcome};
-use io_oi_record::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use io_oi_record::limits::{KEY_BYTES_MAX, SIGNED_GOVERNANCE_BYTES_MAX, VALUE_BYTES_MAX};
 use io_oi_record::{ClusterId, NodeId, SessionId, ShardId};
 use io_oi_shm::bell::ring_if_parked;
 use io_oi_shm::{HashSeed, hash_key, shard_of};
@@ -206,6 +206,22 @@ impl Client {
             }
             Err(_) => self.submit_after_collecting(shard, draft),
         }
+    }
+
+    /// As `submit`, for what belongs to a shard and not to a key.
+    pub(crate) fn submit_to(&mut self, shard: ShardId, draft: &Draft<'_>) -> Result<Ticket, PutError> {
+        self.tick();
+        if !matches!(self.link, Link::Attached { .. }) {
+            return Err(self.why_not_attached());
+        }
+        if shard.index() >= self.channels.len() {
+            return Err(PutError::NoSuchShard { shard, shards: self.welcome.shards });
+        }
+        if draft.value.is_empty() || draft.value.len() > SIGNED_GOVERNANCE_BYTES_MAX {
+            let (value_bytes, value_bytes_max) = (draft.value.len(), SIGNED_GOVERNANCE_BYTES_MAX);
+            return Err(PutError::ValueTooLong { value_bytes, value_bytes_max });
+        }
+        self.submit_after_collecting(shard, draft)
     }
 
     /// Counts calls; now and then looks at the node.

@@ -137,6 +137,14 @@ pub enum PutError {
         "this client may not write under that key: use one of its allowed prefixes, or have the operator add one"
     )]
     PrefixNotAllowed,
+    /// The cluster has fewer shards.
+    #[error("there is no shard {shard}: the cluster has {shards}, counted from 0")]
+    NoSuchShard {
+        /// The shard asked for.
+        shard: ShardId,
+        /// How many there are.
+        shards: u16,
+    },
     /// The node is gone at the moment; the client attaches again by itself.
     #[error("the node is away and nothing was queued: wait for it (`Client::tend`), then put again")]
     NodeAway,
@@ -179,6 +187,23 @@ pub enum ReadError {
         /// What the check said.
         reason: String,
     },
+}
+
+/// Why a read could not be proven to be the newest of the whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinearizableError {
+    /// The node on this box holds no lease of the shard: it does not lead it, or does not know yet that it may.
+    #[error(
+        "the node here has no lease of shard {shard}: read on the leader's box (`io_oi leader show`), or decide by compare-and-set"
+    )]
+    NoLease {
+        /// The key's shard.
+        shard: ShardId,
+    },
+    /// The read itself failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 /// Why a wait ended without a receipt. The ticket stays good unless the session is lost.

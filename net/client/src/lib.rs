@@ -43,7 +43,7 @@ mod window;
 mod write;
 
 pub use client::Client;
-pub use error::{AttachError, PutError, ReadError, WaitError, WriteError};
+pub use error::{AttachError, LinearizableError, PutError, ReadError, WaitError, WriteError};
 pub use options::Options;
 pub use read::View;
 pub use subscription::{Change, Subscription};

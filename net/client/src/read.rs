@@ -11,7 +11,7 @@ use io_oi_shm::{hash_key, hot, shard_of};
 
 use crate::client::Link;
 use crate::socket::Socket;
-use crate::{Client, Meta, ReadError, Visible};
+use crate::{Client, LinearizableError, Meta, ReadError, Visible};
 
 impl Client {
     /// The newest version of `key` on this box, tentative or committed, into `value` (whose old contents go).
@@ -30,6 +30,29 @@ impl Client {
     #[inline]
     pub fn get_committed(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<Option<Meta>, ReadError> {
         self.get_grown(key, value, hot::Reader::get_committed_hashed)
+    }
+
+    /// The newest committed version of `key` in the whole cluster, into `value` (whose old contents go): nothing that
+    /// was acknowledged anywhere before this call is missing from it. No message is sent: on the box of the shard's
+    /// leader the leader's lease is proof that nobody else decides, and the lease stands beside the values.
+    ///
+    /// # Errors
+    /// [`LinearizableError::NoLease`] on every other box, and while a leader has no lease yet: read at the leader, or
+    /// write the key conditionally instead (`compare_and_set` is decided by the quorum everywhere).
+    pub fn get_linearizable(
+        &mut self,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Meta>, LinearizableError> {
+        let shard = self.shard_of(key);
+        let until_ns = self.doors[shard.index()].counters.lease();
+        // In this order: while the lease held, nobody else could decide, and what the leader had acknowledged by then
+        // it had published. The value is read after that moment, so nothing acknowledged before it is missing.
+        if until_ns == 0 || monotonic_ns() >= until_ns {
+            value.clear();
+            return Err(LinearizableError::NoLease { shard });
+        }
+        Ok(self.get_committed(key, value)?)
     }
 
     /// As [`Client::get`], into a buffer of the caller's own; `Meta::value_bytes` says how much of it was used.
@@ -186,6 +209,12 @@ trait Read: Copy + Fn(&hot::Reader, u64, &[u8], &mut [u8]) -> Result<Option<hot:
 impl<F> Read for F where
     F: Copy + Fn(&hot::Reader, u64, &[u8], &mut [u8]) -> Result<Option<hot::Found>, hot::ReadError>
 {
+}
+
+/// The clock that the leader's lease ends by: one for every process of a box.
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Room for a first try: most values of a strategy are smaller.

@@ -1,6 +1,6 @@
 //! Writing: every call puts one proposal into the ring and hands back its ticket.
 
-use io_oi_record::{Durability, Operation, Outcome, Precondition, Receipt};
+use io_oi_record::{Durability, Operation, Outcome, Precondition, Receipt, ShardId};
 
 use std::time::Duration;
 
@@ -96,6 +96,19 @@ impl Client {
     ) -> Result<Ticket, PutError> {
         let precondition = precondition_of(expected);
         self.submit(&Draft { operation: Operation::Delete, precondition, durability, key, value: &[] })
+    }
+
+    /// Submits a signed governance record to one shard; its operator's signature is the authority, not this client's.
+    /// Every governance record goes to every shard, shard 0 first: it settles which of two operators was faster.
+    ///
+    /// # Errors
+    /// See [`PutError`]; nothing was submitted then.
+    pub fn govern(&mut self, shard: ShardId, signed: &[u8]) -> Result<Ticket, PutError> {
+        let (precondition, durability) = (Precondition::None, Durability::DiskQuorum);
+        self.submit_to(
+            shard,
+            &Draft { operation: Operation::Govern, precondition, durability, key: &[], value: signed },
+        )
     }
 
     /// Writes and waits for the receipt in one call, at most `patience`.

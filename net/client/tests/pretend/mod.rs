@@ -50,6 +50,12 @@ pub struct World {
     pub guests_now: usize,
     /// Session ids asked back by resuming clients.
     pub resumed: Vec<SessionId>,
+    /// When the lease ends that the node shows.
+    pub lease_until_ns: u64,
+    /// Turns that the node made.
+    pub turns: u64,
+    /// Governance records that came: the shard's bytes as they were.
+    pub governed: Vec<Vec<u8>>,
 }
 
 /// One accepted proposal.
@@ -186,13 +192,24 @@ impl Life {
             incarnation,
             hot: hot.unwrap(),
             feed: feed::Writer::create(&feed).unwrap(),
-            counters: counters::Writer::create(&["pretended"], of_segments, 0).unwrap(),
+            counters: counters::Writer::create(
+                &["pretended"],
+                of_segments,
+                0,
+            )
+            .unwrap(),
             bell: Bell::create().unwrap(),
             guests: Vec::new(),
             seated: HashSet::new(),
         };
         life.recover();
         life
+    }
+
+    fn show_lease(&mut self) {
+        let mut world = self.world.lock().unwrap();
+        world.turns += 1;
+        self.counters.set_lease(world.lease_until_ns);
     }
 
     fn recover(&mut self) {
@@ -203,6 +220,7 @@ impl Life {
     }
 
     fn turn(&mut self) {
+        self.show_lease();
         if let Ok(socket) = accept_with(&self.listener, SocketFlags::NONBLOCK) {
             let session = SessionId::default();
             self.guests.push(Guest { socket, session, lane: None });
@@ -344,6 +362,11 @@ impl Life {
                 lane.receipts.push(&[0xaa; RECEIPT_BYTES]).unwrap();
                 continue;
             }
+            if proposal.operation == Operation::Govern {
+                self.world.lock().unwrap().governed.push(proposal.value.to_vec());
+                lane.receipts.push(&governed(&proposal).encode()).unwrap();
+                continue;
+            }
             if self.habit == Habit::Mute {
                 continue;
             }
@@ -398,6 +421,23 @@ fn decide(
     }
     world.answers.insert((session, number), receipt);
     receipt
+}
+
+/// A governance record of one byte is refused: its number is not the next.
+fn governed(proposal: &Proposal<'_>) -> Receipt {
+    let outcome = match proposal.value.len() {
+        1 => Outcome::Refused(RefusalCode::GovernanceNumber),
+        _ => Outcome::Accepted,
+    };
+    Receipt {
+        session_sequence: proposal.session_sequence,
+        sequence: Sequence(1),
+        epoch: Epoch(1),
+        time: Nanos(1),
+        stage: Stage::Committed,
+        durability: proposal.durability,
+        outcome,
+    }
 }
 
 fn publish(feed: &mut feed::Writer, record: &Record<'_>) {
