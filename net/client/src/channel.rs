@@ -72,6 +72,15 @@ impl Channel {
         self.window.rewind();
     }
 
+    /// Hands every proposal without a receipt to `visit`, oldest first, and forgets them all.
+    pub(crate) fn give_up(&mut self, mut visit: impl FnMut(&Proposal<'_>)) {
+        self.detach();
+        while let Some(bytes) = self.window.next_unsent() {
+            visit(&Proposal::decode(bytes).expect("the window holds what this client encoded"));
+            self.window.note_sent();
+        }
+    }
+
     /// Puts one proposal into the window and the ring, or nowhere.
     #[inline]
     pub(crate) fn submit(&mut self, draft: &Draft<'_>) -> Result<SessionSequence, WindowFull> {

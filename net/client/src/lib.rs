@@ -21,6 +21,11 @@
 //! - **A node restart** is survived: the client attaches again by itself under the same session, and submits every
 //!   proposal without a receipt again under its old session sequence, in order. The node takes each at most once.
 //!   Meanwhile reads go on from the last mapping, marked not [`Meta::fresh`], and `put` answers `NodeAway`.
+//! - **Any node will do**: a proposal given to a node that does not lead is brought to the leader, and the receipt says
+//!   the same as everywhere. A change of leaders is a delay, nothing else. A client whose own node stays away may go on
+//!   at another one: [`elsewhere`] says how nothing is done twice then.
+//! - **Linearizable reads** ([`Client::get_linearizable`]) cost no message on the box of the shard's leader; elsewhere
+//!   they are refused by name.
 //! - **Threads and processes**: a client is used by one thread at a time (`Send`, not shared); a process may have
 //!   several. After a `fork` the child must attach by itself.
 //!
@@ -30,6 +35,7 @@
 mod channel;
 mod client;
 mod door;
+pub mod elsewhere;
 mod error;
 mod handshake;
 mod options;
@@ -43,6 +49,7 @@ mod window;
 mod write;
 
 pub use client::Client;
+pub use elsewhere::Unanswered;
 pub use error::{AttachError, LinearizableError, PutError, ReadError, WaitError, WriteError};
 pub use options::Options;
 pub use read::View;

@@ -57,6 +57,44 @@ fn what_was_unanswered_is_submitted_again_once_and_in_order() {
 }
 
 #[test]
+fn what_has_no_receipt_is_handed_out_for_another_node_and_done_once() {
+    let ((_dir, path), (_other_dir, other_path)) = (place(), place());
+    let world: Arc<Mutex<World>> = Arc::default();
+    let node = PretendNode::start(&path, world.clone(), Habit::Honest);
+    let mut client = attach(&path);
+    let answered = client.put(b"key/0", b"0").unwrap();
+    client.wait(answered, soon()).unwrap();
+    node.die();
+    let node = PretendNode::start(&path, world.clone(), Habit::Mute);
+    until(&mut client, |client| client.is_attached() && client.stats().reattached == 1);
+    for number in 1..=3u8 {
+        client.compare_and_set(&[b'k', number], Expected::Absent, &[number]).unwrap();
+    }
+    let unanswered = client.into_unanswered();
+    let keys: Vec<&[u8]> = unanswered.iter().map(|proposal| &proposal.key[..]).collect();
+    assert_eq!(keys, [&[b'k', 1][..], &[b'k', 2], &[b'k', 3]], "what was answered is not among them");
+    node.die();
+
+    // Another node over the same log, where the second of them was decided after all.
+    let node = PretendNode::start(&other_path, world.clone(), Habit::Honest);
+    let mut late = attach(&other_path);
+    let ticket = late.compare_and_set(&unanswered[1].key, Expected::Absent, &unanswered[1].value).unwrap();
+    late.wait(ticket, soon()).unwrap();
+    let mut client = attach(&other_path);
+    let outcomes: Vec<Outcome> = unanswered
+        .iter()
+        .map(|proposal| {
+            let ticket = client.compare_and_set(&proposal.key, Expected::Absent, &proposal.value).unwrap();
+            client.wait(ticket, soon()).unwrap().outcome
+        })
+        .collect();
+    let refused = Outcome::Refused(RefusalCode::PreconditionFailed);
+    assert_eq!(outcomes, [Outcome::Accepted, refused, Outcome::Accepted]);
+    assert_eq!(world.lock().unwrap().log.len(), 4, "every one of them once");
+    drop(node);
+}
+
+#[test]
 fn a_proposal_that_was_decided_but_not_answered_is_not_done_twice() {
     let (_dir, path) = place();
     let world: Arc<Mutex<World>> = Arc::default();
