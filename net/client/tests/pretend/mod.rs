@@ -192,12 +192,7 @@ impl Life {
             incarnation,
             hot: hot.unwrap(),
             feed: feed::Writer::create(&feed).unwrap(),
-            counters: counters::Writer::create(
-                &["pretended"],
-                of_segments,
-                0,
-            )
-            .unwrap(),
+            counters: counters::Writer::create(&["pretended"], of_segments, 0).unwrap(),
             bell: Bell::create().unwrap(),
             guests: Vec::new(),
             seated: HashSet::new(),
