@@ -6,6 +6,9 @@
 //! Order: the client says `Hello`. The node answers `Welcome` and then one `ShardDoor` per shard, each carrying five
 //! descriptors (hot, feed, counters, lane, bell), or it answers `Refused`. A client that only hangs up may resume its
 //! session later; one that is done for good first puts a `CloseSession` proposal into every lane, then hangs up.
+//!
+//! A client that only wants to know something says `Inquiry` instead and gets no session: the node answers with as many
+//! `Answer`s as it takes, the last one marked, or with `Refused`, and hangs up.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,10 +19,10 @@ use rkyv::{Archive, Deserialize, Serialize};
 use crate::codec::{Noun, layout, peek_noun, read_archive, write_archive};
 use crate::error::{DecodeError, EncodeError};
 use crate::genesis::{check_count, check_max};
-use crate::ids::{ClusterId, NodeId, SessionId, ShardId};
+use crate::ids::{ClusterId, Hash, NodeId, SessionId, ShardId};
 use crate::limits::{
-    CLIENT_NAME_BYTES_MAX, PACKET_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX, REFUSAL_TEXT_BYTES_MAX,
-    SHARDS_MAX,
+    ANSWER_BYTES_MAX, CLIENT_NAME_BYTES_MAX, KEY_BYTES_MAX, PACKET_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX,
+    REFUSAL_TEXT_BYTES_MAX, SHARDS_MAX, SIGNED_GOVERNANCE_BYTES_MAX,
 };
 use crate::token::SessionToken;
 
@@ -111,11 +114,17 @@ pub enum AttachRefusal {
     ShuttingDown = 8,
     /// The node ran out of descriptors or memory for one more client.
     ResourcesExhausted = 9,
+    /// What was asked for does not exist here.
+    NotFound = 10,
+    /// What was asked for is not under a quorum certificate yet.
+    NotProvable = 11,
+    /// What was submitted is not decided yet.
+    Undecided = 12,
 }
 
 impl AttachRefusal {
     /// Every refusal.
-    pub const ALL: [AttachRefusal; 9] = [
+    pub const ALL: [AttachRefusal; 12] = [
         AttachRefusal::Malformed,
         AttachRefusal::VersionUnknown,
         AttachRefusal::UserNotAllowed,
@@ -125,6 +134,9 @@ impl AttachRefusal {
         AttachRefusal::NotReady,
         AttachRefusal::ShuttingDown,
         AttachRefusal::ResourcesExhausted,
+        AttachRefusal::NotFound,
+        AttachRefusal::NotProvable,
+        AttachRefusal::Undecided,
     ];
 
     /// Short stable name, kebab-case.
@@ -140,6 +152,9 @@ impl AttachRefusal {
             AttachRefusal::NotReady => "not-ready",
             AttachRefusal::ShuttingDown => "shutting-down",
             AttachRefusal::ResourcesExhausted => "resources-exhausted",
+            AttachRefusal::NotFound => "not-found",
+            AttachRefusal::NotProvable => "not-provable",
+            AttachRefusal::Undecided => "undecided",
         }
     }
 
@@ -164,6 +179,13 @@ impl AttachRefusal {
             AttachRefusal::ResourcesExhausted => {
                 "the node has no memory or descriptors left: raise its limits"
             }
+            AttachRefusal::NotFound => "the node knows no such thing: check the name, or ask another node",
+            AttachRefusal::NotProvable => {
+                "the record is not under a quorum certificate yet: ask again in a moment"
+            }
+            AttachRefusal::Undecided => {
+                "no quorum has decided yet, it may still do so: look at the status before submitting again"
+            }
         }
     }
 
@@ -177,6 +199,8 @@ impl AttachRefusal {
                 | AttachRefusal::NotReady
                 | AttachRefusal::ShuttingDown
                 | AttachRefusal::ResourcesExhausted
+                | AttachRefusal::NotProvable
+                | AttachRefusal::Undecided
         )
     }
 }
@@ -197,6 +221,47 @@ pub struct Refused {
     pub text: String,
 }
 
+/// A question that needs no session.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Inquiry`."))]
+#[repr(u8)]
+pub enum Inquiry {
+    /// How the node and its shards are; JSON.
+    Status = 1,
+    /// Who belongs to the cluster and how far each has come; JSON.
+    Peers = 2,
+    /// Who leads each shard; JSON.
+    Leader = 3,
+    /// Which evidence the node holds; JSON.
+    Evidence = 4,
+    /// One signed evidence by the hash of the evidence, encoded.
+    EvidenceExport(Hash) = 5,
+    /// The proof of a key's newest committed record, encoded.
+    Prove(Vec<u8>) = 6,
+    /// Submit an operator's change; the answer is the encoded receipt.
+    Govern(Submission) = 7,
+}
+
+/// An operator's change on its way into a shard's log.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Submission`."))]
+pub struct Submission {
+    /// The shard. Every change goes into every shard's log, shard 0 first: it settles who comes first.
+    pub shard: ShardId,
+    /// The encoded signed governance record.
+    pub signed: Vec<u8>,
+}
+
+/// The answer to an inquiry, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+#[rkyv(attr(doc = "Archived form of `Answer`."))]
+pub struct Answer {
+    /// Whether nothing follows.
+    pub is_last: bool,
+    /// The next bytes of the answer, at most `ANSWER_BYTES_MAX`.
+    pub bytes: Vec<u8>,
+}
+
 /// Any packet of the handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
@@ -208,6 +273,10 @@ pub enum Packet {
     ShardDoor(ShardDoor),
     /// From the node.
     Refused(Refused),
+    /// From a client that wants no session.
+    Inquiry(Inquiry),
+    /// From the node.
+    Answer(Answer),
 }
 
 impl Packet {
@@ -217,6 +286,8 @@ impl Packet {
             Some(Noun::Welcome) => Welcome::decode(bytes).map(Packet::Welcome),
             Some(Noun::ShardDoor) => ShardDoor::decode(bytes).map(Packet::ShardDoor),
             Some(Noun::Refused) => Refused::decode(bytes).map(Packet::Refused),
+            Some(Noun::Inquiry) => Inquiry::decode(bytes).map(Packet::Inquiry),
+            Some(Noun::Answer) => Answer::decode(bytes).map(Packet::Answer),
             _ => Hello::decode(bytes).map(Packet::Hello),
         }
     }
@@ -228,6 +299,8 @@ impl Packet {
             Packet::Welcome(packet) => packet.encode(),
             Packet::ShardDoor(packet) => packet.encode(),
             Packet::Refused(packet) => packet.encode(),
+            Packet::Inquiry(packet) => packet.encode(),
+            Packet::Answer(packet) => packet.encode(),
         }
     }
 }
@@ -239,6 +312,8 @@ layout!(
 );
 layout!(ArchivedShardDoor, 2: shard 0);
 layout!(ArchivedRefused, 9: code 0, text 1);
+layout!(ArchivedAnswer, 9: is_last 0, bytes 1);
+const _: () = assert!(size_of::<ArchivedInquiry>() == 33);
 
 macro_rules! packets {
     ($($noun:ident),*) => {$(
@@ -259,7 +334,7 @@ macro_rules! packets {
     )*};
 }
 
-packets!(Hello, Welcome, ShardDoor, Refused);
+packets!(Hello, Welcome, ShardDoor, Refused, Inquiry, Answer);
 
 impl Hello {
     /// A hello of this program.
@@ -307,6 +382,34 @@ impl Refused {
 
     fn check(&self) -> Result<(), EncodeError> {
         check_max("the refusal's text", self.text.len(), REFUSAL_TEXT_BYTES_MAX)
+    }
+}
+
+impl Inquiry {
+    fn check(&self) -> Result<(), EncodeError> {
+        match self {
+            Inquiry::Prove(key) => check_count("the key", key.len(), KEY_BYTES_MAX),
+            Inquiry::Govern(Submission { shard, signed }) => {
+                check_max("the shard's number", shard.index(), SHARDS_MAX - 1)?;
+                check_count("the governance record", signed.len(), SIGNED_GOVERNANCE_BYTES_MAX)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Answer {
+    /// Cuts a whole answer into packets; an empty one is one empty packet.
+    pub fn split(whole: &[u8]) -> impl Iterator<Item = Answer> + '_ {
+        let count = whole.len().div_ceil(ANSWER_BYTES_MAX).max(1);
+        (0..count).map(move |index| {
+            let rest = &whole[index * ANSWER_BYTES_MAX..];
+            Answer { is_last: index + 1 == count, bytes: rest[..rest.len().min(ANSWER_BYTES_MAX)].to_vec() }
+        })
+    }
+
+    fn check(&self) -> Result<(), EncodeError> {
+        check_max("the answer", self.bytes.len(), ANSWER_BYTES_MAX)
     }
 }
 

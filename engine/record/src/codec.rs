@@ -13,6 +13,7 @@ use rkyv::ser::{Serializer, writer::Buffer};
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::error::DecodeError;
+use crate::ids::Signature;
 
 macro_rules! nouns {
     ($($(#[$doc:meta])* $variant:ident = $kind:literal, $name:literal;)*) => {
@@ -82,8 +83,8 @@ nouns! {
     Inquiry = 20, "inquiry";
     /// `attach::Answer`
     Answer = 21, "answer";
-    /// `proof::ProofFile`
-    ProofFile = 24, "proof file";
+    /// `proof::RecordProof`
+    RecordProof = 24, "proof of a record";
     /// `message::BlockMessage`
     BlockMessage = 64, "block message";
     /// `message::SealMessage`
@@ -239,4 +240,24 @@ where
         return Err(DecodeError::NotCanonical { noun });
     }
     Ok(value)
+}
+
+/// Bytes in front of a signed archive: kind, version, signature.
+pub(crate) const SIGNED_HEAD_BYTES: usize = 2 + Signature::BYTES;
+
+/// Kind, version and a signature in front of what was signed, which has a kind and version of its own.
+pub(crate) fn write_signed_archive(noun: Noun, signature: &Signature, signed: &[u8]) -> Vec<u8> {
+    let mut bytes = alloc::vec![noun as u8, FORMAT_VERSION];
+    bytes.extend_from_slice(&signature.0);
+    bytes.extend_from_slice(signed);
+    bytes
+}
+
+/// The signature, and the bytes of what was signed.
+pub(crate) fn read_signed_archive(noun: Noun, bytes: &[u8]) -> Result<(Signature, &[u8]), DecodeError> {
+    check_kind(noun, bytes, SIGNED_HEAD_BYTES)?;
+    let (head, signed) = bytes.split_at(SIGNED_HEAD_BYTES);
+    let mut signature = [0; Signature::BYTES];
+    signature.copy_from_slice(&head[2..]);
+    Ok((Signature(signature), signed))
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::block::{BlockHeader, HEADER_BYTES};
-use crate::codec::{Noun, layout, read_archive, write_archive};
+use crate::codec::{Noun, layout, read_archive, read_signed_archive, write_archive, write_signed_archive};
 use crate::error::{DecodeError, EncodeError};
 use crate::genesis::{check_count, check_max};
 use crate::hash::Domain;
@@ -16,7 +16,7 @@ use crate::ids::{ClusterId, Hash, NodeId, ShardId, Signature};
 use crate::limits::{EVIDENCE_BYTES_MAX, MERKLE_PATH_MAX, RECORD_BYTES_MAX};
 use crate::merkle::MerklePath;
 use crate::record::Record;
-use crate::sign::{Statement, StatementKind, VerifyError, long_statement, verify};
+use crate::sign::{Signer, Statement, StatementKind, VerifyError, long_statement, verify};
 use crate::statement::{BALLOT_GRANT_BYTES, BallotGrant, VOTE_BYTES, Vote};
 
 /// A statement together with its signature.
@@ -76,6 +76,9 @@ pub enum EvidenceError {
         "a statement in the evidence is not signed by its key ({0}): drop the evidence and suspect the reporter"
     )]
     Unsigned(#[from] VerifyError),
+    /// The report is not signed by its reporter.
+    #[error("the report is not signed by the reporter that it names ({0}): drop it and suspect its sender")]
+    ReportUnsigned(VerifyError),
     /// The statements belong to another cluster or shard than the evidence, or to two different keys.
     #[error("the statements do not belong together: drop the evidence and suspect the reporter")]
     Unrelated,
@@ -201,6 +204,41 @@ impl Statement for Evidence {
     fn with_signed_bytes<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
         let body = write_archive(Noun::Evidence, &EvidenceForm::of(self));
         look(&long_statement(Self::KIND, self.cluster, self.shard, &body))
+    }
+}
+
+/// Evidence with its reporter's signature: what nodes log and tell each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedEvidence {
+    /// The charge.
+    pub evidence: Evidence,
+    /// The signature of the reporter that it names.
+    pub signature: Signature,
+}
+
+impl SignedEvidence {
+    /// Signs evidence that names this key as its reporter.
+    #[must_use]
+    pub fn sign(evidence: Evidence, reporter: &Signer) -> SignedEvidence {
+        let signature = reporter.sign(&evidence);
+        SignedEvidence { evidence, signature }
+    }
+
+    /// Checks the report's signature and that it convicts by itself, and names the accused key.
+    pub fn check(&self) -> Result<NodeId, EvidenceError> {
+        verify(&self.evidence, &self.signature).map_err(EvidenceError::ReportUnsigned)?;
+        self.evidence.check()
+    }
+
+    /// The encoding, when every limit is kept.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        Ok(write_signed_archive(Noun::SignedEvidence, &self.signature, &self.evidence.encode()?))
+    }
+
+    /// Reads one signed evidence that fills `bytes` exactly. Says nothing about its truth: see `check`.
+    pub fn decode(bytes: &[u8]) -> Result<SignedEvidence, DecodeError> {
+        let (signature, evidence) = read_signed_archive(Noun::SignedEvidence, bytes)?;
+        Ok(SignedEvidence { evidence: Evidence::decode(evidence)?, signature })
     }
 }
 

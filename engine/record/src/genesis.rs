@@ -216,6 +216,11 @@ impl SignedGenesis {
             let (needed, found) = (self.genesis.operators.len(), self.signatures.len());
             return Err(GenesisError::SignaturesMissing { needed, found });
         }
+        let found = self.signatures.iter().filter(|signature| signature.0 != [0; Signature::BYTES]).count();
+        if found < self.signatures.len() {
+            // All zero stands where an operator has yet to sign.
+            return Err(GenesisError::SignaturesMissing { needed: self.signatures.len(), found });
+        }
         for (operator, signature) in self.genesis.operators.iter().zip(&self.signatures) {
             VerifyingKey::new(&operator.0)?.verify(&self.genesis, signature)?;
         }

@@ -7,13 +7,13 @@ use alloc::vec::Vec;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::codec::{Noun, layout, read_archive, write_archive};
+use crate::codec::{Noun, layout, read_archive, read_signed_archive, write_archive, write_signed_archive};
 use crate::error::{DecodeError, EncodeError};
-use crate::genesis::{Member, check_max};
+use crate::genesis::{Genesis, Member, check_max};
 use crate::hash::Domain;
-use crate::ids::{ClusterId, Hash, Nanos, NodeId, OperatorId, ShardId};
+use crate::ids::{ClusterId, Hash, Nanos, NodeId, OperatorId, ShardId, Signature};
 use crate::limits::{GOVERNANCE_BYTES_MAX, PREFIX_BYTES_MAX};
-use crate::sign::{Statement, StatementKind, long_statement};
+use crate::sign::{Signer, Statement, StatementKind, VerifyError, long_statement, verify};
 
 /// One change of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
@@ -164,5 +164,72 @@ impl Statement for Governance {
     fn with_signed_bytes<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
         let body = write_archive(Noun::Governance, self);
         look(&long_statement(Self::KIND, self.cluster, self.shard(), &body))
+    }
+}
+
+/// A governance record with its operator's signature: the value of a `Govern` proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SignedGovernance {
+    /// What was decided.
+    pub governance: Governance,
+    /// The signature of the operator that it names.
+    pub signature: Signature,
+}
+
+/// A governance record binds nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GovernanceError {
+    /// It was signed for another cluster.
+    #[error("the change belongs to another cluster: sign it for this one")]
+    WrongCluster,
+    /// The genesis does not name its operator.
+    #[error(
+        "the change is signed by {operator}, which is no operator of this cluster: sign it with an operator's key"
+    )]
+    NoOperator {
+        /// Who signed.
+        operator: OperatorId,
+    },
+    /// The signature is wrong.
+    #[error(transparent)]
+    Signature(#[from] VerifyError),
+}
+
+impl SignedGovernance {
+    /// Signs a record that names this key as its operator.
+    #[must_use]
+    pub fn sign(governance: Governance, operator: &Signer) -> SignedGovernance {
+        let signature = operator.sign(&governance);
+        SignedGovernance { governance, signature }
+    }
+
+    /// The encoding, when every limit is kept.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        Ok(write_signed_archive(Noun::SignedGovernance, &self.signature, &self.governance.encode()?))
+    }
+
+    /// Reads one signed governance record that fills `bytes` exactly. Says nothing about the signature: see `verify`.
+    pub fn decode(bytes: &[u8]) -> Result<SignedGovernance, DecodeError> {
+        let (signature, governance) = read_signed_archive(Noun::SignedGovernance, bytes)?;
+        Ok(SignedGovernance { governance: Governance::decode(governance)?, signature })
+    }
+
+    /// Checks that an operator of this genesis signed it for this cluster.
+    pub fn verify(&self, genesis: &Genesis) -> Result<(), GovernanceError> {
+        self.verify_for(genesis.cluster(), &genesis.operators)
+    }
+
+    pub(crate) fn verify_for(
+        &self,
+        cluster: ClusterId,
+        operators: &[OperatorId],
+    ) -> Result<(), GovernanceError> {
+        if self.governance.cluster != cluster {
+            return Err(GovernanceError::WrongCluster);
+        }
+        if !operators.contains(&self.governance.operator) {
+            return Err(GovernanceError::NoOperator { operator: self.governance.operator });
+        }
+        Ok(verify(&self.governance, &self.signature)?)
     }
 }

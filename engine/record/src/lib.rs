@@ -15,6 +15,7 @@ extern crate std;
 
 pub mod attach;
 pub mod block;
+pub mod certificate;
 mod codec;
 pub mod error;
 pub mod evidence;
@@ -25,19 +26,24 @@ pub mod ids;
 pub mod limits;
 pub mod merkle;
 pub mod message;
+pub mod proof;
 pub mod proposal;
 pub mod published;
 pub mod receipt;
 pub mod record;
+pub mod roster;
 pub mod sign;
 pub mod statement;
 pub mod token;
 pub mod verdict;
 
 pub use block::{Block, BlockBuilder, BlockHeader, HEADER_BYTES, HeaderParts, Records};
+pub use certificate::QuorumCertificate;
 pub use codec::{Noun, peek_noun};
 pub use error::{BlockFull, DecodeError, EncodeError, ShapeError};
+pub use evidence::{Evidence, SignedEvidence};
 pub use genesis::{ControlMode, Genesis, Member, SignedGenesis, TrustMode};
+pub use governance::{Governance, SignedGovernance};
 pub use ids::{
     ClusterId, Epoch, Hash, Nanos, NodeId, NodeTag, Now, OperatorId, ParseHexError, Round, Sequence,
     SessionId, SessionSequence, ShardId, Signature,
@@ -47,6 +53,7 @@ pub use proposal::{Durability, Operation, Precondition, Proposal};
 pub use published::Published;
 pub use receipt::{Outcome, Receipt, Stage};
 pub use record::Record;
+pub use roster::Roster;
 pub use sign::{Signer, Statement, StatementKind, VerifyError, VerifyingKey, verify};
 pub use statement::{Ballot, BallotGrant, Vote};
 pub use verdict::{ArbitratorCode, RefusalCode, Verdict};

@@ -4,6 +4,7 @@
 //! other numbers depended on it.
 
 use crate::block::HEADER_BYTES;
+use crate::certificate::{CERTIFICATE_HEAD_BYTES, CERTIFICATE_VOTE_BYTES};
 use crate::message::{BLOCK_MESSAGE_HEAD_BYTES, FORWARD_ENTRY_HEAD_BYTES, MESSAGE_HEAD_BYTES};
 use crate::proposal::PROPOSAL_HEAD_BYTES;
 use crate::published::PUBLISHED_HEAD_BYTES;
@@ -82,6 +83,23 @@ pub const SIGNED_GOVERNANCE_BYTES_MAX: usize = GOVERNANCE_BYTES_MAX + 128;
 /// Longest evidence with the reporter's signature, in bytes.
 pub const SIGNED_EVIDENCE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX + 128;
 
+/// Longest encoded quorum certificate in bytes: a vote of every member.
+pub const CERTIFICATE_BYTES_MAX: usize = CERTIFICATE_HEAD_BYTES + MEMBERS_MAX * CERTIFICATE_VOTE_BYTES;
+
+/// Most keys that operators bar in the life of a cluster.
+pub const BARS_MAX: usize = 64;
+/// Most key prefixes with an arbitrator of their own.
+pub const ARBITRATORS_MAX: usize = 64;
+
+/// Most headers between a record and the certificate that covers it in a proof.
+pub const PROOF_HEADERS_MAX: usize = 4096;
+/// Most governance records in a proof.
+pub const PROOF_GOVERNANCE_MAX: usize = 1024;
+/// Longest encoded proof of a record in bytes.
+pub const PROOF_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of an answer to an inquiry that travel in one packet.
+pub const ANSWER_BYTES_MAX: usize = PACKET_BYTES_MAX - 64;
+
 /// Longest message between nodes in bytes: the largest block behind its head.
 pub const MESSAGE_BYTES_MAX: usize = BLOCK_BYTES_MAX + 256;
 /// Most bytes of proposals that a node which does not lead keeps and has under way to the leader, per shard.
@@ -130,6 +148,21 @@ const _: () = assert!(MESSAGE_HEAD_BYTES + SIGNED_EVIDENCE_BYTES_MAX <= MESSAGE_
 const _: () = assert!(
     FORWARD_BYTES_MAX >= 8 * (FORWARD_ENTRY_HEAD_BYTES + PROPOSAL_BYTES_MAX),
     "a full-size proposal must not stop a node's clients"
+);
+const _: () = assert!(
+    PROOF_HEADERS_MAX * HEADER_BYTES
+        + PROOF_GOVERNANCE_MAX * (SIGNED_GOVERNANCE_BYTES_MAX + 8)
+        + GENESIS_BYTES_MAX
+        + RECORD_BYTES_MAX
+        + CERTIFICATE_BYTES_MAX
+        + 32 * MERKLE_PATH_MAX
+        + 1024
+        <= PROOF_BYTES_MAX,
+    "the largest proof must fit"
+);
+const _: () = assert!(
+    SIGNED_GOVERNANCE_BYTES_MAX + 64 <= PACKET_BYTES_MAX && KEY_BYTES_MAX + 64 <= PACKET_BYTES_MAX,
+    "every inquiry must fit one packet"
 );
 const _: () = assert!(LIMBO_MAX < SESSIONS_MAX, "most of a full table is not in limbo");
 const _: () =

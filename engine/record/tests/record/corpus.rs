@@ -1,7 +1,9 @@
 //! One fixed, valid example of every noun, and how to read it back.
 
-use io_oi_record::attach::{AttachRefusal, Hello, Packet, Refused, Resume, ShardDoor, Welcome};
-use io_oi_record::evidence::{Evidence, Proof, Signed};
+use io_oi_record::attach::{
+    Answer, AttachRefusal, Hello, Inquiry, Packet, Refused, Resume, ShardDoor, Submission, Welcome,
+};
+use io_oi_record::evidence::{Evidence, Proof, Signed, SignedEvidence};
 use io_oi_record::governance::{
     Appointment, ArbitratorChoice, Barring, Change, Governance, Limit, LimitChoice,
 };
@@ -10,6 +12,7 @@ use io_oi_record::message::{
     Ack, BallotMessage, BlockMessage, Commit, Declined, Deny, FetchBlock, Forwarded, HandOver, PreVote,
     PreVoteAnswer, SealMessage, StateHash, Want, WantHeader,
 };
+use io_oi_record::proof::RecordProof;
 use io_oi_record::token::TokenKey;
 use io_oi_record::*;
 
@@ -240,6 +243,20 @@ pub(crate) fn packets() -> Vec<(&'static str, Packet)> {
         ("hello_resume", Packet::Hello(Hello::new("market maker 7".into(), resume))),
         ("welcome", Packet::Welcome(welcome)),
         ("shard_door", Packet::ShardDoor(ShardDoor { shard: ShardId(3) })),
+        ("inquiry_status", Packet::Inquiry(Inquiry::Status)),
+        ("inquiry_peers", Packet::Inquiry(Inquiry::Peers)),
+        ("inquiry_leader", Packet::Inquiry(Inquiry::Leader)),
+        ("inquiry_evidence", Packet::Inquiry(Inquiry::Evidence)),
+        ("inquiry_evidence_export", Packet::Inquiry(Inquiry::EvidenceExport(Hash([6; 32])))),
+        ("inquiry_prove", Packet::Inquiry(Inquiry::Prove(b"ord/ESH4/6411".to_vec()))),
+        (
+            "inquiry_govern",
+            Packet::Inquiry(Inquiry::Govern(Submission {
+                shard: ShardId(2),
+                signed: b"the signed change".to_vec(),
+            })),
+        ),
+        ("answer", Packet::Answer(Answer { is_last: true, bytes: b"{\"shards\":[]}".to_vec() })),
         ("refused", Packet::Refused(Refused::of(AttachRefusal::ClientsFull))),
     ]
 }
@@ -405,6 +422,22 @@ pub(crate) fn all() -> Vec<Example> {
         Example { name: "ballot_grant", bytes: ballot_grant().encode().to_vec(), reread: reread_grant },
         Example { name: "genesis", bytes: genesis().encode().expect("valid"), reread: reread_genesis },
         Example { name: "signed_genesis", bytes: signed_genesis(), reread: reread_signed_genesis },
+        Example {
+            name: "signed_governance",
+            bytes: signed_governance().encode().expect("valid"),
+            reread: reread_signed_governance,
+        },
+        Example {
+            name: "signed_evidence",
+            bytes: signed_evidence().encode().expect("valid"),
+            reread: reread_signed_evidence,
+        },
+        Example {
+            name: "quorum_certificate",
+            bytes: encoded_certificate(&certificate()),
+            reread: reread_certificate,
+        },
+        Example { name: "proof", bytes: proof().encode().expect("valid"), reread: reread_proof },
     ];
     let names = ["record_start_epoch", "record_put", "record_delete_refused", "record_put_refused"];
     for (name, record) in names.into_iter().zip(records()) {
@@ -460,6 +493,63 @@ pub(crate) fn encoded_record(record: &Record<'_>) -> Vec<u8> {
     let mut bytes = vec![0xEE; record.encoded_bytes()];
     assert_eq!(record.encode(&mut bytes), Ok(bytes.len()));
     bytes
+}
+
+pub(crate) fn signed_governance() -> SignedGovernance {
+    let (_, change) = changes().swap_remove(0);
+    SignedGovernance::sign(Governance { number: 1, ..governance(change) }, &operator())
+}
+
+pub(crate) fn signed_evidence() -> SignedEvidence {
+    let (_, proof) = proofs().swap_remove(1);
+    SignedEvidence::sign(evidence(proof), &voter())
+}
+
+/// Both members have voted.
+pub(crate) fn certificate() -> QuorumCertificate {
+    let mut certificate = QuorumCertificate::over(&vote());
+    for signer in [leader(), voter()] {
+        let vote = Vote::of(&header(), signer.node());
+        assert!(certificate.add(&signed(&signer, vote)));
+    }
+    certificate
+}
+
+/// The record at sequence 9, proven by a certificate over its own block.
+pub(crate) fn proof() -> RecordProof {
+    let (header, bytes) = block();
+    let block = Block::decode(&bytes).expect("whole");
+    RecordProof {
+        genesis: SignedGenesis::sign(genesis(), &[&operator()]).expect("signed by every operator"),
+        shard: ShardId(2),
+        record: block.records().encoded().nth(2).expect("has four").to_vec(),
+        path: block.path(2).expect("has four").siblings().to_vec(),
+        headers: vec![header],
+        certificate: certificate(),
+        governance: vec![signed_governance()],
+    }
+}
+
+pub(crate) fn encoded_certificate(certificate: &QuorumCertificate) -> Vec<u8> {
+    let mut bytes = vec![0xEE; certificate.encoded_bytes()];
+    assert_eq!(certificate.encode(&mut bytes), Ok(bytes.len()));
+    bytes
+}
+
+fn reread_signed_governance(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    SignedGovernance::decode(bytes).map(|signed| signed.encode().expect("was valid"))
+}
+
+fn reread_signed_evidence(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    SignedEvidence::decode(bytes).map(|signed| signed.encode().expect("was valid"))
+}
+
+fn reread_certificate(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    QuorumCertificate::decode(bytes).map(|certificate| encoded_certificate(&certificate))
+}
+
+fn reread_proof(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    RecordProof::decode(bytes).map(|proof| proof.encode().expect("was valid"))
 }
 
 fn signed_genesis() -> Vec<u8> {

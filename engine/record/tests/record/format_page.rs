@@ -1,5 +1,6 @@
 //! FORMAT.md draws what the program writes: every table adds up, and every drawn total is a real size.
 
+use io_oi_record::certificate::CERTIFICATE_HEAD_BYTES;
 use io_oi_record::limits::RECEIPT_BYTES;
 use io_oi_record::message::MESSAGE_HEAD_BYTES;
 use io_oi_record::proposal::PROPOSAL_HEAD_BYTES;
@@ -7,7 +8,7 @@ use io_oi_record::published::PUBLISHED_HEAD_BYTES;
 use io_oi_record::record::RECORD_HEAD_BYTES;
 use io_oi_record::sign::PREAMBLE_BYTES;
 use io_oi_record::statement::{BALLOT_BYTES, BALLOT_GRANT_BYTES, VOTE_BYTES};
-use io_oi_record::{HEADER_BYTES, RefusalCode, genesis, governance};
+use io_oi_record::{HEADER_BYTES, RefusalCode, Signature, genesis, governance};
 
 const PAGE: &str = include_str!("../../FORMAT.md");
 
@@ -58,6 +59,10 @@ fn every_total_is_the_real_size() {
         ("Vote", VOTE_BYTES),
         ("Ballot", BALLOT_BYTES),
         ("Ballot grant", BALLOT_GRANT_BYTES),
+        ("Quorum certificate", CERTIFICATE_HEAD_BYTES),
+        // Kind, version and a signature.
+        ("Signed governance record", 2 + Signature::BYTES),
+        ("Signed evidence", 2 + Signature::BYTES),
         ("Message", MESSAGE_HEAD_BYTES),
         ("Member", size_of::<genesis::ArchivedMember>()),
         ("Genesis", size_of::<genesis::ArchivedGenesis>()),
@@ -65,10 +70,14 @@ fn every_total_is_the_real_size() {
         ("Governance record", size_of::<governance::ArchivedGovernance>()),
         // The evidence's root is private to its file and asserted there.
         ("Evidence", 587),
+        // The proof's root is private to its file and asserted there.
+        ("Proof of a record", 50),
         ("Hello", size_of::<io_oi_record::attach::ArchivedHello>()),
         ("Welcome", size_of::<io_oi_record::attach::ArchivedWelcome>()),
         ("Shard door", size_of::<io_oi_record::attach::ArchivedShardDoor>()),
         ("Refused", size_of::<io_oi_record::attach::ArchivedRefused>()),
+        ("Inquiry", size_of::<io_oi_record::attach::ArchivedInquiry>()),
+        ("Answer", size_of::<io_oi_record::attach::ArchivedAnswer>()),
         ("Preamble", PREAMBLE_BYTES),
     ];
     let drawn: Vec<_> = drawings().iter().map(|drawing| (drawing.title, drawing.total)).collect();
