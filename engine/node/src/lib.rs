@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  clients ─unix socket─▶ housekeeping ──orders──▶ shard thread (one per shard, hosted by glommio)
-//!     │                        ▲ ◀────notices───────┤ rings → log completions → machine → log submit
+//!     │                        ▲ ◀────notices───────┤ rings → peers → log completions → machine → peers, log
 //!     └──────rings in shared memory────────────────▶┘ hot tier, feed, counters: written here, read by clients
 //! ```
 //!
@@ -27,4 +27,4 @@ pub use config::{Config, ConfigError};
 pub use executor::ExecutorError;
 pub use judge::{AcceptAll, Case, Judge};
 pub use node::{Node, NodeFailed, NodeHandle, RunError, StartError, run};
-pub use shard::{BootError, BootReason, RecoveryProgress};
+pub use shard::{AddressError, BootError, BootReason, RecoveryProgress};

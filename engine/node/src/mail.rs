@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use crossbeam_utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
 
-use io_oi_record::{RefusalCode, SessionId, ShardId};
+use io_oi_record::{Epoch, RefusalCode, Sequence, SessionId, ShardId};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::lane::NodeLane;
 
@@ -22,7 +22,7 @@ use crate::rights::Rights;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(pub(crate) u64);
 
-/// From housekeeping to a shard.
+/// From housekeeping, and from the helpers of a shard, to the shard.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// A client wants a lane.
@@ -37,6 +37,22 @@ pub(crate) enum Order {
         /// The session.
         session: SessionId,
     },
+    /// From the shard's clerk: the promise of an epoch is durable, or cannot be made so.
+    Promised {
+        /// The epoch.
+        epoch: Epoch,
+        /// What went wrong.
+        result: Result<(), String>,
+    },
+    /// From the shard's clerk: the block that holds a sequence, or nothing.
+    Fetched {
+        /// The sequence.
+        sequence: Sequence,
+        /// The encoded block.
+        bytes: Option<Vec<u8>>,
+    },
+    /// Where the members are to be found, after their names were looked up.
+    Peers(Vec<io_oi_quic::Peer>),
     /// Answer what is under way, flush, and end.
     Stop,
 }
@@ -67,8 +83,8 @@ pub(crate) enum Notice {
     Ended,
 }
 
-/// The housekeeping side of one shard's mailbox.
-#[derive(Debug)]
+/// The housekeeping side of one shard's mailbox; the shard's own helpers write to it, too.
+#[derive(Clone, Debug)]
 pub(crate) struct Orders {
     sender: Sender<Order>,
     flag: Arc<CachePadded<AtomicBool>>,

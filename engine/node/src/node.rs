@@ -1,7 +1,7 @@
 //! From a configuration to a running node, and back.
 //!
-//! Invariant: a node is handed out only when every shard leads and the socket listens; whatever was started before a
-//! failure is ended again.
+//! Invariant: a node is handed out only when every shard takes part in its group (alone: leads) and the socket listens;
+//! whatever was started before a failure is ended again.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ use crate::shard::{Boot, BootError, Door, RecoveryProgress, boot};
 pub struct Node;
 
 impl Node {
-    /// Starts a node and returns when it serves clients: directory locked, logs read, every shard leading.
+    /// Starts a node and returns when it serves clients: directory locked, logs read, every shard taking part in
+    /// its group. A cluster of one leads then; in a larger one clients are let in as soon as there is a leader.
     ///
     /// # Errors
     /// See [`StartError`]; nothing keeps running.
@@ -289,6 +290,8 @@ impl Crew {
             config: common.config.clone(),
             judge,
             orders: order_box,
+            own_orders: orders.clone(),
+            promise: directory.promise(common.identity.cluster, shard)?,
             notices: notices.sender(shard),
             bell,
             attach_counts: common.counts.clone(),

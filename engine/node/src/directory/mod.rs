@@ -26,7 +26,6 @@ use io_oi_wal::create_directory;
 pub use identity::{Identity, install_genesis, make_key};
 pub use lock::LockError;
 
-pub(crate) use durable::replace;
 pub(crate) use promise::Promise;
 
 use lock::Lock;

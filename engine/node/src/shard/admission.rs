@@ -66,7 +66,7 @@ impl Gate {
         &self,
         proposal: &Proposal<'_>,
         rights: &Rights,
-        mut surroundings: impl Surroundings,
+        surroundings: impl Surroundings,
     ) -> Result<(), RefusalCode> {
         if self.is_shutting_down {
             return Err(RefusalCode::ShuttingDown);
@@ -77,6 +77,30 @@ impl Gate {
         if !rights.allow(proposal.key) {
             return Err(RefusalCode::PrefixNotAllowed);
         }
+        self.admit_write(proposal, surroundings)
+    }
+
+    /// Whether a proposal that another node admitted, or this one some time ago, may be given a place in the order. That
+    /// its client may write the key was seen to where the client is attached.
+    #[inline]
+    pub(super) fn admit_to_order(
+        &self,
+        proposal: &Proposal<'_>,
+        surroundings: impl Surroundings,
+    ) -> Result<(), RefusalCode> {
+        match proposal.operation {
+            Operation::Put | Operation::Delete if self.is_shutting_down => Err(RefusalCode::ShuttingDown),
+            Operation::Put | Operation::Delete => self.admit_write(proposal, surroundings),
+            _ => self.admit_session(),
+        }
+    }
+
+    #[inline]
+    fn admit_write(
+        &self,
+        proposal: &Proposal<'_>,
+        mut surroundings: impl Surroundings,
+    ) -> Result<(), RefusalCode> {
         if !surroundings.owns(proposal.key) {
             return Err(RefusalCode::WrongShard);
         }

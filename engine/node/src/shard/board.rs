@@ -2,11 +2,13 @@
 //!
 //! Invariant: a counter never goes back while the node lives, unless its label says what it is now (`*_now`, tips).
 
-use io_oi_record::{Nanos, Outcome, RefusalCode};
-use io_oi_shard::Machine;
+use io_oi_record::{Nanos, Now, Outcome, RefusalCode};
+use io_oi_shard::{Machine, Role};
 use io_oi_shm::counters::{CounterIndex, Writer};
 use io_oi_shm::{CreateError, hot};
 use io_oi_wal::Wal;
+
+use super::peers::Peers;
 
 /// What the shard loop counts itself.
 #[derive(Debug, Default)]
@@ -21,6 +23,10 @@ pub(super) struct Tally {
     pub(super) receipt_ring_full: u64,
     pub(super) parks: u64,
     pub(super) lanes_now: u64,
+    /// Tentative values taken back: another history was decided.
+    pub(super) withdrawn: u64,
+    /// Messages for other nodes while this one has no endpoint.
+    pub(super) frames_unsent: u64,
     refused: [u64; REFUSALS],
     refused_by_arbitrator: u64,
 }
@@ -47,8 +53,10 @@ impl Tally {
 #[derive(Debug)]
 pub(super) struct Board {
     writer: Writer,
+    /// Monotonic, as the next one.
     shown_at: Nanos,
     summed_at: Nanos,
+    lease: Nanos,
 }
 
 /// What is looked at to fill the board.
@@ -57,6 +65,7 @@ pub(super) struct Look<'a> {
     pub(super) machine: &'a Machine,
     pub(super) wal: &'a Wal,
     pub(super) hot: &'a hot::Writer,
+    pub(super) peers: &'a Option<Peers>,
     pub(super) boot: u32,
     pub(super) attach: [u64; 4],
     pub(super) is_disk_full: bool,
@@ -70,32 +79,47 @@ impl Board {
             .collect();
         let labels: Vec<&str> = LABELS.iter().copied().chain(refusals.iter().map(String::as_str)).collect();
         let writer = Writer::create(&labels, incarnation, shard)?;
-        Ok(Self { writer, shown_at: Nanos::ZERO, summed_at: Nanos::ZERO })
+        Ok(Self { writer, shown_at: Nanos::ZERO, summed_at: Nanos::ZERO, lease: Nanos::ZERO })
     }
 
     pub(super) fn writer(&self) -> &Writer {
         &self.writer
     }
 
+    /// Until when a read here is linearizable. Told at once, after everything that was committed before is shown.
+    #[inline]
+    pub(super) fn show_lease(&mut self, machine: &Machine) {
+        let until = machine.lease_until();
+        if until == self.lease {
+            return;
+        }
+        self.lease = until;
+        if until != Nanos::ZERO {
+            self.writer.set(LEASE_EPOCH, machine.epoch().get());
+        }
+        self.writer.set(LEASE_UNTIL, until.get());
+        self.writer.set_lease(until.get());
+    }
+
     /// Whether the board is old enough to be worth the work.
     #[inline]
-    pub(super) fn is_due(&self, now: Nanos) -> bool {
-        now.since(self.shown_at) >= SHOW_EVERY_NS || now < self.shown_at
+    pub(super) fn is_due(&self, now: Now) -> bool {
+        now.mono.since(self.shown_at) >= SHOW_EVERY_NS
     }
 
     /// Shows everything as it is now.
-    pub(super) fn show(&mut self, now: Nanos, look: &Look<'_>) {
-        self.shown_at = now;
-        self.writer.beat(now.get());
+    pub(super) fn show(&mut self, now: Now, look: &Look<'_>) {
+        self.shown_at = now.mono;
+        self.writer.beat(now.wall.get());
         let Tally { refused, .. } = look.tally;
         for (index, value) in values(look).into_iter().enumerate() {
-            self.writer.set(CounterIndex(index as u16), value);
+            self.writer.set(CounterIndex((LEASE_LABELS + index) as u16), value);
         }
         for (index, value) in refused.iter().enumerate() {
             self.writer.set(CounterIndex((LABELS.len() + index) as u16), *value);
         }
-        if now.since(self.summed_at) >= SUM_EVERY_NS || now < self.summed_at {
-            self.summed_at = now;
+        if now.mono.since(self.summed_at) >= SUM_EVERY_NS {
+            self.summed_at = now.mono;
             self.show_sums(look.wal);
         }
     }
@@ -116,10 +140,25 @@ impl Board {
     }
 }
 
-fn values(look: &Look<'_>) -> [u64; LABELS.len() - SUMMED] {
-    let Look { tally, machine, wal, hot, boot, attach, is_disk_full } = look;
+fn values(look: &Look<'_>) -> [u64; LABELS.len() - LEASE_LABELS - SUMMED] {
+    let Look { tally, machine, wal, hot, peers, boot, attach, is_disk_full } = look;
     let (counters, log, hot) = (machine.counters(), wal.stats(), hot.stats());
+    let net = peers.as_ref().map(Peers::stats).unwrap_or_default();
+    let frames_dropped = tally.frames_unsent + peers.as_ref().map_or(0, Peers::frames_dropped);
     [
+        role_number(machine.role()),
+        machine.members_version(),
+        tally.withdrawn,
+        counters.messages_refused,
+        net.frames_sent,
+        net.frames_received,
+        frames_dropped,
+        net.datagrams_sent,
+        net.datagrams_received,
+        net.connections,
+        net.handshakes_refused,
+        net.strangers_ignored,
+        net.violations,
         u64::from(*boot),
         machine.epoch().get(),
         machine.last_sequence().get(),
@@ -159,8 +198,36 @@ fn values(look: &Look<'_>) -> [u64; LABELS.len() - SUMMED] {
     ]
 }
 
-/// In the order of `values`, then the sums over the flush histogram; one `refused_*` per refusal code follows.
-const LABELS: [&str; 41] = [
+/// What a node is in its shard, as the board says it.
+fn role_number(role: Role) -> u64 {
+    match role {
+        Role::Leading => 4,
+        _ => 0,
+    }
+}
+
+const LEASE_EPOCH: CounterIndex = CounterIndex(0);
+const LEASE_UNTIL: CounterIndex = CounterIndex(1);
+/// The first labels: written when they change, not with the others.
+const LEASE_LABELS: usize = 2;
+
+/// The lease's, then those in the order of `values`, then the sums over the flush histogram; one `refused_*` per refusal code follows.
+const LABELS: [&str; 56] = [
+    "lease_epoch",
+    "lease_until_ns",
+    "role",
+    "members_version",
+    "withdrawn",
+    "messages_refused",
+    "frames_sent",
+    "frames_received",
+    "frames_dropped",
+    "datagrams_sent",
+    "datagrams_received",
+    "connections",
+    "handshakes_refused",
+    "strangers_ignored",
+    "wire_violations",
     "boot",
     "epoch",
     "sequence",

@@ -1,6 +1,7 @@
 //! From a directory to a shard at work: segments, log, recovery, epoch.
 //!
-//! Invariant: a shard is handed out only when its log is read to the end and its claim to a new epoch is durable.
+//! Invariant: a shard is handed out only when its log is read to the end and it takes part in its group; where the node is
+//! a quorum by itself, when its claim to a new epoch is durable.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,23 +10,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
-use io_oi_record::{Nanos, Now, SessionId, ShardId};
-use io_oi_shard::{Config as MachineConfig, Effect, LogKind, Machine, PublishStage, RecoverError};
+use io_oi_record::{Nanos, Sequence, SessionId, ShardId};
+use io_oi_shard::{
+    Capacity, Config as MachineConfig, Effect, LogKind, Machine, PublishStage, RecoverError, Timers, Verify,
+};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::{CreateError, HashSeed, feed, hot};
-use io_oi_wal::{Frame, OpenError, StrategyWish, Wal};
+use io_oi_wal::{BlockIndex, Frame, LogIndex, OpenError, StrategyWish, Wal};
 
 use super::admission::Gate;
 use super::board::{Board, Tally};
+use super::clerk::{Clerk, Desk};
+use super::peers::{AddressError, Peers, PeersConfig, listen_address};
+use super::teller::Teller;
 use super::watch::FlushWatch;
-use super::world::{FEED_FRAME_BYTES_MAX, KeySpace, Parts, World, shown_value, stamp};
+use super::world::{
+    FEED_FRAME_BYTES_MAX, KeySpace, Parts, World, block_index, note_block, shown_value, stamp,
+};
 use super::{Phase, Shard};
 use crate::attach::AttachCounts;
-use crate::clock::wall_time;
-use crate::config::{Config, WalStrategy};
-use crate::directory::Identity;
+use crate::clock::Clock;
+use crate::config::{Config, ConsensusConfig, VerifySetting, WalStrategy};
+use crate::directory::{Identity, Promise};
+use crate::executor::Hosted;
 use crate::judge::Judge;
-use crate::mail::{LastWord, Notices, OrderBox};
+use crate::mail::{LastWord, Notices, OrderBox, Orders};
 
 /// Everything a shard has to be given.
 pub(crate) struct Boot<J> {
@@ -36,6 +45,9 @@ pub(crate) struct Boot<J> {
     pub(crate) config: Arc<Config>,
     pub(crate) judge: J,
     pub(crate) orders: OrderBox,
+    /// The other end of `orders`, for the shard's own helpers.
+    pub(crate) own_orders: Orders,
+    pub(crate) promise: Promise,
     pub(crate) notices: Notices,
     pub(crate) bell: Bell,
     pub(crate) attach_counts: Arc<AttachCounts>,
@@ -75,15 +87,26 @@ pub(crate) fn boot<J: Judge>(
     let segment = |error: CreateError| failed(BootReason::Segment(error));
     let feed = feed::Writer::create(&feed_config(&boot)).map_err(segment)?;
     let board = Board::create(boot.incarnation, shard.get()).map_err(segment)?;
-    let Recovered { machine, hot, wal } = recover(&boot, progress).map_err(failed)?;
+    let Recovered { machine, hot, wal, blocks } = recover(&boot, progress).map_err(failed)?;
     let door = door(&machine, &hot, &feed, &board, &boot.bell)
         .map_err(|error| failed(BootReason::Descriptors(error)))?;
+    let peers = peers(&boot, &machine).map_err(failed)?;
+    let clerk = Clerk::hire(Desk {
+        shard,
+        promise: boot.promise,
+        log_config: log_config(shard, &boot.identity, &boot.config),
+        log_path: boot.log_path,
+        orders: boot.own_orders,
+    });
+    let clerk = clerk.map_err(|error| failed(BootReason::Descriptors(error)))?;
     let genesis = &boot.identity.genesis.genesis;
     let keys = KeySpace { shard, shards: genesis.shards, seed: HashSeed::new(genesis.hash_seed) };
     let gate = Gate::new(boot.config.wal.reserve_bytes);
     let tally = Tally::default();
     let last_word = LastWord::new(boot.notices.clone());
-    let parts = Parts { keys, judge: boot.judge, hot, feed, wal, gate, tally, notices: boot.notices };
+    let judge = boot.judge;
+    let notices = boot.notices;
+    let parts = Parts { keys, judge, hot, feed, wal, blocks, peers, clerk, gate, tally, notices };
     let mut shard = Shard {
         machine,
         world: World::new(parts),
@@ -93,33 +116,62 @@ pub(crate) fn boot<J: Judge>(
         watch: FlushWatch::default(),
         bell: boot.bell,
         attach_counts: boot.attach_counts,
+        node: boot.identity.node,
         boot: boot.identity.boot,
+        teller: Teller::new(shard),
         phase: Phase::Serving,
         frame: vec![0; PROPOSAL_BYTES_MAX].into_boxed_slice(),
         beaten_at: Nanos::ZERO,
         has_failed: false,
         _last_word: last_word,
     };
-    shard.take_the_lead().map_err(|what| failed(BootReason::Epoch(what)))?;
+    shard.take_up_work().map_err(|what| failed(BootReason::Epoch(what)))?;
     Ok((shard, door))
 }
 
+/// The endpoint, when there is anybody to talk to or an address to be found under.
+fn peers<J>(boot: &Boot<J>, machine: &Machine) -> Result<Option<Peers>, BootReason> {
+    let listen = listen_address(boot.config.listen, &boot.identity, boot.shard)?;
+    let Some(listen) = listen else { return Ok(None) };
+    let config = PeersConfig {
+        shard: boot.shard,
+        identity: &boot.identity,
+        listen,
+        seed: seed(boot),
+        orders: boot.own_orders.clone(),
+    };
+    Ok(Some(Peers::bind(config, machine)?))
+}
+
+/// Different on every node, shard and start: nodes that wait at random must not wait alike.
+fn seed<J>(boot: &Boot<J>) -> u64 {
+    let started = u64::from(boot.identity.boot) << 16 | u64::from(boot.shard.get());
+    boot.identity.node.tag().0 ^ started.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ boot.incarnation
+}
+
 impl<J: Judge> Shard<J> {
-    /// Claims the next epoch and waits for the flush that covers the claim.
-    fn take_the_lead(&mut self) -> Result<(), String> {
-        let now = wall_time();
-        self.machine.start(Now::at(now));
+    /// Begins to take part. A node that is a quorum by itself leads before anybody is let in; others serve at once, and
+    /// what their clients want waits for a leader.
+    fn take_up_work(&mut self) -> Result<(), String> {
+        let mut clock = Clock::default();
+        let now = clock.now();
+        self.machine.start(now);
         self.world.drain(&mut self.machine, now);
-        while !self.machine.is_leading() && self.world.fault.is_none() {
-            if let Some(through) = self.world.poll_log() {
-                let now = wall_time();
-                self.machine.handle(Now::at(now), io_oi_shard::Event::Durable { through });
-                self.world.drain(&mut self.machine, now);
+        let node = self.node;
+        let is_alone = self.machine.members().all(|(member, is_voter)| is_voter == (member.node == node));
+        while is_alone && !self.machine.is_leading() && self.world.fault.is_none() {
+            if let Some(reason) = self.machine.mute() {
+                return Err(reason.to_string());
             }
+            clock.turn();
+            self.poll(&mut clock);
+            self.look(&mut clock);
             rustix::thread::sched_yield();
         }
-        let now = wall_time();
-        self.world.hot.beat(now.get());
+        clock.turn();
+        let now = clock.now();
+        self.world.hot.beat(now.wall.get());
+        self.follow_machine();
         self.show_board(now);
         self.world.fault.take().map_or(Ok(()), Err)
     }
@@ -144,6 +196,12 @@ pub enum BootReason {
     /// The genesis and the key do not make a group.
     #[error("the genesis does not fit this node: {0}")]
     Machine(io_oi_shard::ConfigError),
+    /// The node cannot be reached by the others.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The endpoint could not be made.
+    #[error("no way to the other nodes: {0}. Check `listen` and the genesis' address of this node.")]
+    Endpoint(#[from] io_oi_quic::BindError),
     /// The log could not be opened.
     #[error(transparent)]
     Log(OpenError),
@@ -191,7 +249,7 @@ fn feed_config<J>(boot: &Boot<J>) -> feed::Config {
     }
 }
 
-fn machine<J>(boot: &Boot<J>) -> Result<Machine, io_oi_shard::ConfigError> {
+fn machine<J>(boot: &Boot<J>, held_floor: Sequence) -> Result<Machine, io_oi_shard::ConfigError> {
     let genesis = &boot.identity.genesis.genesis;
     Machine::new(MachineConfig {
         cluster: boot.identity.cluster,
@@ -200,19 +258,34 @@ fn machine<J>(boot: &Boot<J>) -> Result<Machine, io_oi_shard::ConfigError> {
         genesis,
         arbitrators: genesis.arbitrators,
         boot: boot.identity.boot,
-        seed: u64::from(boot.identity.boot),
-        timers: io_oi_shard::Timers::default(),
-        capacity: io_oi_shard::Capacity::default(),
-        verify: io_oi_shard::Verify::All,
-        promised: io_oi_record::Epoch::NONE,
-        held_floor: io_oi_record::Sequence::NONE,
+        seed: seed(boot),
+        timers: timers(&boot.config.consensus),
+        capacity: Capacity::default(),
+        verify: match boot.config.verify {
+            VerifySetting::All => Verify::All,
+            VerifySetting::Sampled => Verify::Sampled(boot.config.consensus.sampled_one_in),
+            VerifySetting::Off => Verify::Off,
+        },
+        promised: boot.promise.epoch(),
+        held_floor,
     })
 }
 
-fn log_config<J>(boot: &Boot<J>) -> io_oi_wal::Config {
-    let mut config = io_oi_wal::Config::new(boot.identity.cluster.0, boot.shard.get());
-    config.segment_bytes = boot.config.wal.segment_bytes;
-    config.strategy = match boot.config.wal.strategy {
+fn timers(config: &ConsensusConfig) -> Timers {
+    const NS: u64 = 1_000_000;
+    Timers {
+        heartbeat_ns: config.heartbeat_ms * NS,
+        election_ns_min: config.election_ms_min * NS,
+        election_ns_max: config.election_ms_max * NS,
+        hand_over_ns: config.hand_over_ms * NS,
+        ..Timers::default()
+    }
+}
+
+fn log_config(shard: ShardId, identity: &Identity, settings: &Config) -> io_oi_wal::Config {
+    let mut config = io_oi_wal::Config::new(identity.cluster.0, shard.get());
+    config.segment_bytes = settings.wal.segment_bytes;
+    config.strategy = match settings.wal.strategy {
         WalStrategy::Auto => StrategyWish::Auto,
         WalStrategy::Linked => StrategyWish::Linked,
         WalStrategy::Fua => StrategyWish::Fua,
@@ -226,6 +299,7 @@ struct Recovered {
     machine: Machine,
     hot: hot::Writer,
     wal: Wal,
+    blocks: BlockIndex,
 }
 
 /// How much a hot tier takes.
@@ -284,9 +358,10 @@ fn recover_into<J>(
     progress: &mut dyn FnMut(RecoveryProgress),
 ) -> Result<Recovered, BootReason> {
     let mut hot = hot::Writer::create(&hot_config(boot, room)).map_err(BootReason::Segment)?;
-    let mut machine = machine(boot).map_err(BootReason::Machine)?;
-    let wal = read_log(boot, &mut machine, &mut hot, progress)?;
-    Ok(Recovered { machine, hot, wal })
+    let mut machine = machine(boot, Sequence::NONE).map_err(BootReason::Machine)?;
+    let mut blocks = block_index();
+    let wal = read_log(boot, &mut machine, &mut hot, &mut blocks, progress)?;
+    Ok(Recovered { machine, hot, wal, blocks })
 }
 
 /// Opens the log and hands every entry on.
@@ -294,24 +369,26 @@ fn read_log<J>(
     boot: &Boot<J>,
     machine: &mut Machine,
     hot: &mut hot::Writer,
+    blocks: &mut BlockIndex,
     progress: &mut dyn FnMut(RecoveryProgress),
 ) -> Result<Wal, BootReason> {
     let bytes_max = bytes_of_files(&boot.log_path);
     let mut read = RecoveryProgress { shard: boot.shard, frames: 0, bytes: 0, bytes_max };
     let mut reason = None;
-    let opened = Wal::open(&boot.log_path, log_config(boot), |_index, frame| {
-        recover_frame(machine, hot, &frame).map_err(|what| {
-            let text = what.to_string();
-            reason = Some(what);
-            text
-        })?;
-        read.frames += 1;
-        read.bytes += frame.bytes.len() as u64;
-        if read.frames.is_multiple_of(PROGRESS_EVERY_FRAMES) {
-            progress(read);
-        }
-        Ok(())
-    });
+    let opened =
+        Wal::open(&boot.log_path, log_config(boot.shard, &boot.identity, &boot.config), |index, frame| {
+            recover_frame(machine, hot, blocks, index, &frame).map_err(|what| {
+                let text = what.to_string();
+                reason = Some(what);
+                text
+            })?;
+            read.frames += 1;
+            read.bytes += frame.bytes.len() as u64;
+            if read.frames.is_multiple_of(PROGRESS_EVERY_FRAMES) {
+                progress(read);
+            }
+            Ok(())
+        });
     let (wal, recovered) = opened.map_err(|error| reason.take().unwrap_or(BootReason::Log(error)))?;
     progress(RecoveryProgress { bytes_max: read.bytes, ..read });
     let (strategy, because) = (wal.stats().strategy, &wal.stats().strategy_reason);
@@ -322,9 +399,18 @@ fn read_log<J>(
     Ok(wal)
 }
 
-fn recover_frame(machine: &mut Machine, hot: &mut hot::Writer, frame: &Frame<'_>) -> Result<(), BootReason> {
+fn recover_frame(
+    machine: &mut Machine,
+    hot: &mut hot::Writer,
+    blocks: &mut BlockIndex,
+    at: LogIndex,
+    frame: &Frame<'_>,
+) -> Result<(), BootReason> {
     let kind = LogKind::from_number(frame.kind.0).ok_or(BootReason::KindUnknown(frame.kind.0))?;
     machine.recover_frame(kind, frame.bytes).map_err(BootReason::Contradiction)?;
+    if kind == LogKind::Block {
+        note_block(blocks, Sequence(frame.sequence), at, frame.bytes);
+    }
     while let Some(effect) = machine.poll_effect() {
         let Effect::Publish { stage: PublishStage::Committed, epoch, time, record } = effect else {
             unreachable!("a machine that reads its log only shows what it proves, not {effect:?}")

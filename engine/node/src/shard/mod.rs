@@ -5,34 +5,42 @@
 mod admission;
 mod board;
 mod boot;
+mod clerk;
 mod lanes;
+mod peers;
+mod teller;
 mod watch;
 mod world;
 
 use std::collections::VecDeque;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use io_oi_record::limits::PROPOSAL_BYTES_MAX;
 use io_oi_record::{
-    DecodeError, Epoch, Nanos, Now, Operation, Outcome, Proposal, Receipt, RefusalCode, Sequence, SessionId,
-    SessionSequence, Stage,
+    DecodeError, Epoch, Nanos, NodeId, Now, Operation, Outcome, Proposal, Receipt, RefusalCode, Sequence,
+    SessionId, SessionSequence, Stage,
 };
 use io_oi_shard::{Event, Machine, Origin, ProposalState, SessionState};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::lane::NodeLane;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::board::{Board, Look};
 use self::lanes::{LaneSlot, LaneState, Newcomer, Taken};
+use self::peers::Peers;
+use self::teller::Teller;
 use self::watch::FlushWatch;
 use self::world::World;
 use crate::attach::AttachCounts;
-use crate::clock::Clock;
+use crate::clock::{Clock, mono_time};
 use crate::executor::Hosted;
 use crate::judge::Judge;
 use crate::mail::{Attachment, LastWord, Notice, Order, OrderBox};
 
 pub(crate) use self::boot::{Boot, Door, boot};
 pub use self::boot::{BootError, BootReason, RecoveryProgress};
+pub use self::peers::AddressError;
 
 /// One shard at work.
 pub(crate) struct Shard<J> {
@@ -45,7 +53,9 @@ pub(crate) struct Shard<J> {
     watch: FlushWatch,
     bell: Bell,
     attach_counts: std::sync::Arc<AttachCounts>,
+    node: NodeId,
     boot: u32,
+    teller: Teller,
     phase: Phase,
     frame: Box<[u8]>,
     beaten_at: Nanos,
@@ -72,11 +82,13 @@ impl<J: Judge> Hosted for Shard<J> {
         let mut worked = self.orders.is_flagged() && self.read_orders(clock);
         worked |= self.poll_lanes(clock);
         worked |= !self.dead_sessions.is_empty() && self.close_dead_session(clock);
+        worked |= self.poll_peers(clock);
         worked |= self.poll_log(clock);
         worked |= self.poll_phase(clock);
         if worked && clock.is_read() {
-            self.show_life(clock.now());
             self.poll_timer(clock);
+            self.follow_machine();
+            self.show_life(clock.now());
         }
         if self.world.fault.is_some() {
             self.stop_loudly();
@@ -87,8 +99,9 @@ impl<J: Judge> Hosted for Shard<J> {
     fn look(&mut self, clock: &mut Clock) {
         let now = clock.now();
         self.world.note_log_room();
-        self.show_life(now);
         self.poll_timer(clock);
+        self.follow_machine();
+        self.show_life(now);
         if self.world.fault.is_some() {
             self.stop_loudly();
         }
@@ -105,14 +118,16 @@ impl<J: Judge> Hosted for Shard<J> {
         if self.world.wal.is_in_flight() {
             return Some(PARK_IN_FLIGHT);
         }
-        Some(if self.world.wake_at.is_some() { PARK_BEFORE_TIMER } else { PARK })
+        let of_peers = self.world.peers.as_ref().and_then(Peers::next_timer);
+        let Some(at) = [self.world.wake_at, of_peers].into_iter().flatten().min() else { return Some(PARK) };
+        Some(PARK.min(Duration::from_nanos(at.since(mono_time()))))
     }
 
     fn park(&mut self, time_max: Duration) -> bool {
         self.world.hot.set_parked(true);
         // The look that no push escapes: whoever pushed before it is seen, whoever pushes after it sees us parked.
         let is_needed = self.orders.is_flagged() || self.world.lanes.has_frames();
-        let rang = is_needed || self.bell.wait_either(self.orders.bell(), time_max);
+        let rang = is_needed || self.sleep(time_max);
         self.world.hot.set_parked(false);
         self.world.tally.parks += 1;
         rang
@@ -129,6 +144,56 @@ impl<J: Judge> Hosted for Shard<J> {
 }
 
 impl<J: Judge> Shard<J> {
+    /// Sleeps until a client, housekeeping or a peer has something, at most so long. Says whether anybody had.
+    fn sleep(&self, time_max: Duration) -> bool {
+        let Some(peers) = &self.world.peers else {
+            return self.bell.wait_either(self.orders.bell(), time_max);
+        };
+        let bells = [self.bell.fd(), self.orders.bell().fd()];
+        let mut polled =
+            [bells[0], bells[1], peers.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let timeout = Timespec { tv_sec: time_max.as_secs() as i64, tv_nsec: time_max.subsec_nanos().into() };
+        let has_any = poll(&mut polled, Some(&timeout)).is_ok_and(|ready| ready > 0);
+        let has_packet = !polled[2].revents().is_empty();
+        let rang = self.bell.silence() | self.orders.bell().silence();
+        has_any && (rang || has_packet)
+    }
+
+    /// What the other nodes say: a bounded number of frames, then everything that follows from them at once.
+    #[inline]
+    fn poll_peers(&mut self, clock: &mut Clock) -> bool {
+        let Some(peers) = &mut self.world.peers else { return false };
+        if !peers.poll(clock.now().mono) {
+            return false;
+        }
+        let now = clock.now();
+        for _ in 0..FRAMES_FROM_PEERS_PER_TURN {
+            let Some(frame) = self.world.peers.as_mut().and_then(Peers::next_frame) else { break };
+            self.machine.handle(now, Event::Received { from: NodeId(frame.from), bytes: frame.bytes });
+            self.world.perform_all(&mut self.machine, now);
+        }
+        if let Some(peers) = &mut self.world.peers {
+            peers.flush();
+        }
+        self.world.push_out();
+        true
+    }
+
+    /// What the machine wants known: to operators, to the endpoint, to readers who need the lease.
+    #[inline]
+    fn follow_machine(&mut self) {
+        while let Some(notice) = self.machine.poll_notice() {
+            self.teller.tell(&notice);
+        }
+        self.board.show_lease(&self.machine);
+        if let Some(peers) = &mut self.world.peers {
+            if peers.is_outdated(&self.machine) {
+                peers.follow_members(&self.machine, self.node);
+            }
+            peers.tell();
+        }
+    }
+
     /// Rings in: every lane gets its turn, none more than a bounded number of frames.
     #[inline]
     fn poll_lanes(&mut self, clock: &mut Clock) -> bool {
@@ -171,7 +236,7 @@ impl<J: Judge> Shard<J> {
 
     /// One frame out of a lane: refused at once, or submitted.
     #[inline]
-    fn take_frame(&mut self, slot: LaneSlot, bytes: usize, now: Nanos) {
+    fn take_frame(&mut self, slot: LaneSlot, bytes: usize, now: Now) {
         self.world.tally.proposals += 1;
         let frame = &self.frame[..bytes];
         let proposal = match Proposal::decode(frame) {
@@ -184,31 +249,32 @@ impl<J: Judge> Shard<J> {
             if let Err(code) = self.world.admit_session()
                 && self.machine.session_state(session) == SessionState::Open
             {
-                let receipt = refusal(proposal.session_sequence, now, code);
+                let receipt = refusal(proposal.session_sequence, now.wall, code);
                 return self.answer_at_once(slot, &receipt);
             }
-            self.machine.handle(Now::at(now), Event::close_session(session));
+            self.machine.handle(now, Event::close_session(session));
             return self.world.drain(&mut self.machine, now);
         }
         if let Err(code) = self.world.admit(&proposal, slot)
             && self.machine.proposal_state(session, proposal.session_sequence) == ProposalState::Fresh
         {
-            let receipt = refusal(proposal.session_sequence, now, code);
+            let receipt = refusal(proposal.session_sequence, now.wall, code);
             return self.answer_at_once(slot, &receipt);
         }
-        self.machine.handle(Now::at(now), Event::Submitted { origin: Origin::Client, session, proposal });
+        self.world.note_admitted();
+        self.machine.handle(now, Event::Submitted { origin: Origin::Client, session, proposal });
         self.world.drain(&mut self.machine, now);
     }
 
     /// Well-framed but badly shaped is the client's mistake, and answered; bytes that are no proposal break the lane.
     #[cold]
-    fn refuse_undecoded(&mut self, slot: LaneSlot, bytes: usize, error: &DecodeError, now: Nanos) {
+    fn refuse_undecoded(&mut self, slot: LaneSlot, bytes: usize, error: &DecodeError, now: Now) {
         let is_shape = matches!(error, DecodeError::Shape(_));
         let known =
             if is_shape { peek_session_sequence(&self.frame[..bytes]) } else { SessionSequence::NONE };
         let code = if is_shape { error.refusal() } else { RefusalCode::Malformed };
         self.world.tally.malformed += 1;
-        self.answer_at_once(slot, &refusal(known, now, code));
+        self.answer_at_once(slot, &refusal(known, now.wall, code));
         if !is_shape {
             self.break_lane(slot, error.to_string());
         }
@@ -244,7 +310,7 @@ impl<J: Judge> Shard<J> {
         lane.state = LaneState::Opening { is_submitted: true };
         lane.note_submitted();
         let session = lane.session;
-        self.machine.handle(Now::at(now), Event::open_session(session));
+        self.machine.handle(now, Event::open_session(session));
         self.world.drain(&mut self.machine, now);
         true
     }
@@ -254,7 +320,7 @@ impl<J: Judge> Shard<J> {
     fn poll_log(&mut self, clock: &mut Clock) -> bool {
         let Some(through) = self.world.poll_log() else { return false };
         let now = clock.now();
-        self.machine.handle(Now::at(now), Event::Durable { through });
+        self.machine.handle(now, Event::Durable { through });
         self.world.drain(&mut self.machine, now);
         true
     }
@@ -262,10 +328,9 @@ impl<J: Judge> Shard<J> {
     fn poll_timer(&mut self, clock: &mut Clock) {
         if let Some(at) = self.world.wake_at {
             let now = clock.now();
-            // A clock that was set back must not hold the timer for ever.
-            if at <= now || at.since(now) > WAKE_AHEAD_NS_MAX {
+            if at <= now.mono {
                 self.world.wake_at = None;
-                self.machine.handle(Now::at(now), Event::Elapsed);
+                self.machine.handle(now, Event::Elapsed);
                 self.world.drain(&mut self.machine, now);
             }
         }
@@ -302,8 +367,19 @@ impl<J: Judge> Shard<J> {
                     }
                 }
                 Order::CloseSession { session } => self.dead_sessions.push_back(session),
+                Order::Promised { epoch, result } => self.world.promised(epoch, result),
+                Order::Fetched { sequence, bytes } => {
+                    let now = clock.now();
+                    self.machine.handle(now, Event::Fetched { sequence, bytes: bytes.as_deref() });
+                    self.world.drain(&mut self.machine, now);
+                }
+                Order::Peers(found) => {
+                    if let Some(peers) = &mut self.world.peers {
+                        peers.set(&found);
+                    }
+                }
                 Order::Stop if self.phase == Phase::Serving => {
-                    self.phase = Phase::Draining { until: clock.now().saturating_add(DRAINING_NS_MAX) };
+                    self.phase = Phase::Draining { until: clock.now().mono.saturating_add(DRAINING_NS_MAX) };
                 }
                 Order::Stop => {}
             }
@@ -320,7 +396,7 @@ impl<J: Judge> Shard<J> {
         let Some(session) = self.dead_sessions.pop_front() else { return false };
         if self.machine.session_state(session) == SessionState::Open {
             let now = clock.now();
-            self.machine.handle(Now::at(now), Event::close_session(session));
+            self.machine.handle(now, Event::close_session(session));
             self.world.drain(&mut self.machine, now);
         }
         true
@@ -359,10 +435,10 @@ impl<J: Judge> Shard<J> {
         match self.phase {
             Phase::Serving | Phase::Done => false,
             Phase::Draining { until } => {
-                if clock.now() >= until || !self.world.lanes.has_frames() {
+                if clock.now().mono >= until || !self.world.lanes.has_frames() {
                     self.phase = Phase::Closing;
                     self.world.gate.shut_down();
-                    self.machine.close(Now::at(clock.now()));
+                    self.machine.close(clock.now());
                 }
                 self.world.drain(&mut self.machine, clock.now());
                 true
@@ -377,7 +453,7 @@ impl<J: Judge> Shard<J> {
         }
     }
 
-    fn end(&mut self, now: Nanos) {
+    fn end(&mut self, now: Now) {
         self.show_board(now);
         self.phase = Phase::Done;
     }
@@ -393,10 +469,10 @@ impl<J: Judge> Shard<J> {
     }
 
     #[inline]
-    fn show_life(&mut self, now: Nanos) {
-        if now.since(self.beaten_at) >= BEAT_EVERY_NS || now < self.beaten_at {
-            self.beaten_at = now;
-            self.world.hot.beat(now.get());
+    fn show_life(&mut self, now: Now) {
+        if now.mono.since(self.beaten_at) >= BEAT_EVERY_NS {
+            self.beaten_at = now.mono;
+            self.world.hot.beat(now.wall.get());
             if self.board.is_due(now) {
                 self.watch.look(self.world.shard, &self.world.wal);
                 self.show_board(now);
@@ -404,10 +480,11 @@ impl<J: Judge> Shard<J> {
         }
     }
 
-    fn show_board(&mut self, now: Nanos) {
-        let World { tally, wal, hot, gate, .. } = &self.world;
+    fn show_board(&mut self, now: Now) {
+        let World { tally, wal, hot, gate, peers, .. } = &self.world;
         let (attach, is_disk_full) = (self.attach_counts.values(), gate.is_log_full());
-        let look = Look { tally, machine: &self.machine, wal, hot, boot: self.boot, attach, is_disk_full };
+        let look =
+            Look { tally, machine: &self.machine, wal, hot, peers, boot: self.boot, attach, is_disk_full };
         self.board.show(now, &look);
     }
 }
@@ -435,16 +512,14 @@ fn peek_session_sequence(frame: &[u8]) -> SessionSequence {
 const SESSION_SEQUENCE_AT: usize = 12;
 /// Fair to many clients, and still enough to fill a block from one of them between two looks at the log.
 const FRAMES_PER_LANE_AND_TURN: usize = 64;
+/// As many as a busy follower sends between two looks at the rings; more stay in their streams and hold senders back.
+const FRAMES_FROM_PEERS_PER_TURN: usize = 64;
 /// Stopping takes what stands in the rings; a client that goes on pushing is cut off after this long.
 const DRAINING_NS_MAX: u64 = 1_000_000_000;
 /// Readers take a heartbeat older than seconds for a reason to worry.
 const BEAT_EVERY_NS: u64 = 1_000_000;
 /// A parked shard beats ten times a second.
 const PARK: Duration = Duration::from_millis(100);
-/// Seals of a shard that has just become idle are due in ten milliseconds.
-const PARK_BEFORE_TIMER: Duration = Duration::from_millis(5);
 /// While a flush is under way the shard looks again soon.
 const PARK_IN_FLIGHT: Duration = Duration::from_micros(100);
-/// No timer of a shard is further ahead than this.
-const WAKE_AHEAD_NS_MAX: u64 = 1_000_000_000;
 const _: () = assert!(PROPOSAL_BYTES_MAX < 1 << 20);

@@ -1,23 +1,27 @@
-//! The six effects, performed.
+//! The effects, performed.
 //!
 //! Invariants:
 //! - a write is shown only after admission made sure of its room, so showing never fails while the shard runs;
 //! - an append starts its flush at once when one can be started, before anything else is done with the block.
 
+use std::collections::VecDeque;
+
 use io_oi_record::limits::RECORD_BYTES_MAX;
 use io_oi_record::published::{PUBLISHED_HEAD_BYTES, Published};
 use io_oi_record::{
-    Epoch, Nanos, Now, Operation, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence, SessionId,
-    ShardId, Verdict,
+    BlockHeader, Epoch, Nanos, Now, Operation, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence,
+    SessionId, ShardId, Verdict,
 };
 use io_oi_shard::judge::precondition_verdict;
-use io_oi_shard::{AppendIndex, Effect, Event, LogKind, Machine, PublishStage};
+use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, LogKind, Machine, PublishStage};
 use io_oi_shm::{HashSeed, feed, hash_key, hot, shard_of};
-use io_oi_wal::{Frame, FrameKind, LogIndex, Wal};
+use io_oi_wal::{BlockIndex, Frame, FrameKind, LogIndex, Wal};
 
 use super::admission::{Gate, Surroundings};
 use super::board::Tally;
+use super::clerk::Clerk;
 use super::lanes::{LaneSlot, LaneState, Lanes};
+use super::peers::Peers;
 use crate::judge::{Case, Judge};
 use crate::mail::{Notice, Notices};
 
@@ -33,8 +37,18 @@ pub(super) struct World<J> {
     pub(super) gate: Gate,
     pub(super) tally: Tally,
     pub(super) notices: Notices,
-    /// When the machine wants to be told that time went by.
+    /// The other nodes; a cluster of one that names no address has none.
+    pub(super) peers: Option<Peers>,
+    clerk: Clerk,
+    /// Where the log holds which block, for those who fell behind.
+    blocks: BlockIndex,
+    /// When the machine wants to be told that time went by, on the monotonic clock.
     pub(super) wake_at: Option<Nanos>,
+    promises: Promises,
+    /// Blocks asked for that the log does not hold.
+    missed: VecDeque<Sequence>,
+    /// The proposal being submitted went through admission a moment ago.
+    is_admitted: bool,
     /// The log's number of the machine's append 0: the log counts its own marks, too.
     log_base: Option<u64>,
     /// Made durable by a poll that `append` had to make.
@@ -66,6 +80,9 @@ pub(super) struct Parts<J> {
     pub(super) hot: hot::Writer,
     pub(super) feed: feed::Writer,
     pub(super) wal: Wal,
+    pub(super) blocks: BlockIndex,
+    pub(super) peers: Option<Peers>,
+    pub(super) clerk: Clerk,
     pub(super) gate: Gate,
     pub(super) tally: Tally,
     pub(super) notices: Notices,
@@ -73,7 +90,7 @@ pub(super) struct Parts<J> {
 
 impl<J: Judge> World<J> {
     pub(super) fn new(parts: Parts<J>) -> Self {
-        let Parts { keys, judge, hot, feed, wal, gate, tally, notices } = parts;
+        let Parts { keys, judge, hot, feed, wal, blocks, peers, clerk, gate, tally, notices } = parts;
         Self {
             shard: keys.shard,
             keys,
@@ -85,7 +102,13 @@ impl<J: Judge> World<J> {
             gate,
             tally,
             notices,
+            peers,
+            clerk,
+            blocks,
             wake_at: None,
+            promises: Promises::default(),
+            missed: VecDeque::new(),
+            is_admitted: false,
             log_base: None,
             durable_early: None,
             feed_frame: vec![0; FEED_FRAME_BYTES_MAX].into_boxed_slice(),
@@ -93,18 +116,60 @@ impl<J: Judge> World<J> {
         }
     }
 
-    /// Performs everything that the machine owes.
+    /// Performs everything that the machine owes, and lets it go: network first, then disk.
     #[inline]
-    pub(super) fn drain(&mut self, machine: &mut Machine, now: Nanos) {
-        while let Some(effect) = machine.poll_effect() {
-            if let Effect::Judge { sequence, epoch, time, session, proposal, .. } = effect {
-                let verdict = self.judge(&Case { sequence, epoch, time, session, proposal });
-                machine.handle(Now::at(now), Event::Judged { sequence, verdict });
-            } else {
-                self.perform(effect);
+    pub(super) fn drain(&mut self, machine: &mut Machine, now: Now) {
+        self.perform_all(machine, now);
+        self.push_out();
+    }
+
+    /// Performs everything that the machine owes. What waits for company waits until `push_out`.
+    #[inline]
+    pub(super) fn perform_all(&mut self, machine: &mut Machine, now: Now) {
+        loop {
+            while let Some(effect) = machine.poll_effect() {
+                if let Effect::Judge { sequence, epoch, time, session, proposal, origin } = effect {
+                    let event = match self.admit_judged(origin, &proposal) {
+                        Ok(()) => {
+                            let verdict = self.judge(&Case { sequence, epoch, time, session, proposal });
+                            Event::Judged { sequence, verdict }
+                        }
+                        Err(code) => Event::Declined { sequence, code },
+                    };
+                    machine.handle(now, event);
+                } else {
+                    self.perform(effect);
+                }
             }
+            let Some(sequence) = self.missed.pop_front() else { break };
+            machine.handle(now, Event::Fetched { sequence, bytes: None });
+        }
+        self.is_admitted = false;
+    }
+
+    /// Sends what waits, and begins the flush of what is in the log.
+    #[inline]
+    pub(super) fn push_out(&mut self) {
+        if let Some(peers) = &mut self.peers {
+            peers.flush_sent();
         }
         self.wal.submit();
+    }
+
+    /// The next proposal to be judged went through admission just now.
+    #[inline]
+    pub(super) fn note_admitted(&mut self) {
+        self.is_admitted = true;
+    }
+
+    /// Room for what comes from elsewhere, or has waited since it was admitted. A leader's block has its place already.
+    #[inline]
+    fn admit_judged(&mut self, origin: JudgeOrigin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
+        if origin == JudgeOrigin::Follower || std::mem::take(&mut self.is_admitted) {
+            return Ok(());
+        }
+        self.note_log_room();
+        self.gate.admit_to_order(proposal, HotAndKeys { hot: &mut self.hot, keys: &self.keys })
     }
 
     /// Whether a proposal that was never seen may be sequenced.
@@ -127,19 +192,32 @@ impl<J: Judge> World<J> {
         self.gate.note_log_room(self.wal.room_bytes() as u64);
     }
 
-    /// What a flush has made durable since the last call, in the machine's count.
+    /// What has become durable since the last call, in the machine's count: flushed, and promised where it is a promise.
+    #[inline]
     pub(super) fn poll_log(&mut self) -> Option<AppendIndex> {
         let early = self.durable_early.take();
-        let through = match self.wal.poll() {
-            Ok(through) => through.or(early)?,
+        match self.wal.poll() {
+            Ok(through) => {
+                if let (Some(through), Some(base)) = (through.or(early), self.log_base) {
+                    // Before the machine's first append the log may flush a mark of its own.
+                    self.promises.note_flushed(through.0.saturating_sub(base));
+                }
+            }
             Err(failed) => {
                 self.fail(failed.to_string());
                 return None;
             }
-        };
-        let base = self.log_base?;
-        // Before the machine's first append the log may flush a mark of its own.
-        through.0.checked_sub(base).filter(|index| *index > 0).map(AppendIndex)
+        }
+        self.promises.next_durable()
+    }
+
+    /// The clerk has made a promise durable, or could not.
+    #[cold]
+    pub(super) fn promised(&mut self, epoch: Epoch, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.promises.note_promised(epoch),
+            Err(what) => self.fail(what),
+        }
     }
 
     /// The shard cannot go on; the first reason counts.
@@ -153,9 +231,10 @@ impl<J: Judge> World<J> {
             Effect::Append { index, kind, epoch, sequence, bytes } => {
                 self.append(index, kind, epoch, sequence, bytes)
             }
-            Effect::Send { to, .. } => {
-                unreachable!("a group of one has nobody to send to, yet the machine sends to {to}")
-            }
+            Effect::Send { to, lane, bytes } => match &mut self.peers {
+                Some(peers) => peers.send(to, lane, bytes),
+                None => self.tally.frames_unsent += 1,
+            },
             Effect::Publish { stage: PublishStage::Tentative, epoch, time, record } => {
                 self.publish_tentative(epoch, time, &record);
             }
@@ -163,11 +242,13 @@ impl<J: Judge> World<J> {
                 self.publish_committed(epoch, time, &record);
             }
             Effect::Publish { stage: PublishStage::Withdrawn, record, .. } => {
-                unreachable!("a group of one never withdraws, yet {} is withdrawn", record.sequence)
+                self.hot.discard_tentative(record.key, hot::Sequence(record.sequence.get()));
+                self.tally.withdrawn += 1;
             }
-            Effect::Fetch { sequence } => {
-                unreachable!("a group of one has nobody behind, yet {sequence} is fetched")
-            }
+            Effect::Fetch { sequence } => match self.wal.locate(&self.blocks, sequence.get()) {
+                Some(place) => self.clerk.fetch(sequence, place),
+                None => self.missed.push_back(sequence),
+            },
             Effect::Reply { session, receipt } => self.reply(session, &receipt),
             Effect::Wake { at } => self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at))),
         }
@@ -203,8 +284,15 @@ impl<J: Judge> World<J> {
         };
         let base = *self.log_base.get_or_insert_with(|| taken.0 - index.0);
         assert_eq!(taken.0, base + index.0, "the log and the machine count appends alike");
+        if kind == LogKind::Block {
+            note_block(&mut self.blocks, sequence, taken, bytes);
+        }
+        if kind.is_promise() {
+            self.promises.wait_for(index, epoch);
+            self.clerk.promise(epoch);
+        }
         if kind.is_urgent() {
-            self.wal.submit();
+            self.push_out();
         }
     }
 
@@ -256,6 +344,54 @@ impl<J: Judge> World<J> {
     }
 }
 
+/// Promises on their way to the disk, and what may not be reported before they are there.
+#[derive(Debug, Default)]
+struct Promises {
+    waiting: VecDeque<(AppendIndex, Epoch)>,
+    flushed: u64,
+    reported: u64,
+}
+
+impl Promises {
+    fn wait_for(&mut self, index: AppendIndex, epoch: Epoch) {
+        self.waiting.push_back((index, epoch));
+    }
+
+    #[inline]
+    fn note_flushed(&mut self, through: u64) {
+        self.flushed = self.flushed.max(through);
+    }
+
+    fn note_promised(&mut self, epoch: Epoch) {
+        while self.waiting.front().is_some_and(|(_, waiting)| *waiting <= epoch) {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// The newest append that may be reported and has not been.
+    #[inline]
+    fn next_durable(&mut self) -> Option<AppendIndex> {
+        let before = self.waiting.front().map_or(u64::MAX, |(index, _)| index.0 - 1);
+        let through = self.flushed.min(before);
+        if through <= self.reported {
+            return None;
+        }
+        self.reported = through;
+        Some(AppendIndex(through))
+    }
+}
+
+/// Notes where a block stands in the log. The frame carries its last sequence, the header its first.
+pub(super) fn note_block(blocks: &mut BlockIndex, last: Sequence, at: LogIndex, bytes: &[u8]) {
+    let (header, _) = BlockHeader::decode_first(bytes).expect("the machine appends whole blocks");
+    blocks.note_block(header.first_sequence.get(), last.get(), at, bytes.len());
+}
+
+/// An index for [`note_block`].
+pub(super) fn block_index() -> BlockIndex {
+    BlockIndex::new(FrameKind(LogKind::Block as u8), INDEX_ENTRIES_MAX)
+}
+
 /// What admission looks at.
 struct HotAndKeys<'a> {
     hot: &'a mut hot::Writer,
@@ -297,3 +433,36 @@ fn encode_feed_frame(epoch: Epoch, time: Nanos, record: &Record<'_>, out: &mut [
 
 /// Longest frame of the feed.
 pub(super) const FEED_FRAME_BYTES_MAX: usize = PUBLISHED_HEAD_BYTES + RECORD_BYTES_MAX;
+/// One in 64 KiB of log, thinned out beyond 4 GiB.
+const INDEX_ENTRIES_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_behind_a_promise_is_reported_before_the_promise_is_kept() {
+        let mut promises = Promises::default();
+        promises.wait_for(AppendIndex(2), Epoch(7));
+        promises.note_flushed(1);
+        assert_eq!(promises.next_durable(), Some(AppendIndex(1)));
+        promises.note_flushed(4);
+        assert_eq!(promises.next_durable(), None);
+        promises.wait_for(AppendIndex(4), Epoch(8));
+        promises.note_promised(Epoch(7));
+        assert_eq!(promises.next_durable(), Some(AppendIndex(3)));
+        promises.note_promised(Epoch(8));
+        assert_eq!(promises.next_durable(), Some(AppendIndex(4)));
+        assert_eq!(promises.next_durable(), None);
+    }
+
+    #[test]
+    fn a_promise_kept_before_the_flush_changes_nothing() {
+        let mut promises = Promises::default();
+        promises.wait_for(AppendIndex(1), Epoch(1));
+        promises.note_promised(Epoch(1));
+        assert_eq!(promises.next_durable(), None);
+        promises.note_flushed(1);
+        assert_eq!(promises.next_durable(), Some(AppendIndex(1)));
+    }
+}
