@@ -53,6 +53,8 @@ const SOCKET_BYTES: usize = 8 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Datagrams in one `receive`, so that a flood cannot keep the shard from its other work.
 const BATCH: usize = 32;
+/// A shorter datagram ends a batch: asking the kernel once more would only delay the answer.
+const SMALL_BYTES: usize = 1_000;
 /// Datagrams in one `send`.
 const SEGMENTS_MAX: usize = 32;
 
@@ -65,6 +67,10 @@ impl Io for Udp {
                 Ok((bytes, from)) => {
                     each(from, &self.buffer[..bytes]);
                     received = true;
+                    if bytes < SMALL_BYTES {
+                        // Likely somebody waits for the answer, and nothing lies behind it.
+                        break;
+                    }
                 }
                 Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(_) => {}
