@@ -4,9 +4,11 @@
 //! test failed, the nodes' logs are printed and their directories kept.
 
 pub(crate) mod disk;
+pub(crate) mod impostor;
 mod namespaces;
 mod network;
 pub(crate) mod proxy;
+pub(crate) mod statements;
 pub(crate) mod workload;
 
 use std::collections::BTreeMap;
@@ -202,6 +204,11 @@ impl Cluster {
         self.nodes[place].secret
     }
 
+    /// How a governance record names the node.
+    pub(crate) fn member(&self, place: usize) -> Member {
+        member(&self.network, place, &self.nodes[place].secret)
+    }
+
     pub(crate) fn place_of(&self, node: NodeId) -> Option<usize> {
         self.places().find(|place| self.node_id(*place) == node)
     }
@@ -247,6 +254,17 @@ impl Cluster {
         node.process.take().expect("a node that runs").kill();
     }
 
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self, place: usize) -> bool {
+        self.nodes[place].process.as_mut().expect("a node that was started").has_ended()
+    }
+
+    /// Clears the place of a node that has ended by itself.
+    pub(crate) fn forget(&mut self, place: usize) {
+        assert!(self.has_ended(place), "node {place} runs");
+        self.nodes[place].process = None;
+    }
+
     /// Asks for a clean stop and waits for it.
     pub(crate) fn stop(&mut self, place: usize) {
         self.nodes[place].process.take().expect("a node that runs").stop();
@@ -272,6 +290,22 @@ impl Cluster {
     /// A client of the node at this place; it may have to wait for a quorum.
     pub(crate) fn attach(&self, place: usize) -> Client {
         attach(&self.socket(place))
+    }
+
+    /// A client of a node that has no quorum behind it: it may not be let in at all.
+    pub(crate) fn attach_without_quorum(&self, place: usize) -> Option<Client> {
+        let options = Options { handshake: Duration::from_secs(1), ..Options::default() };
+        Client::attach_with(self.socket(place), options).ok()
+    }
+
+    /// Memory that the node's process has for itself.
+    pub(crate) fn resident_bytes(&self, place: usize) -> u64 {
+        let process = self.nodes[place].process.as_ref().expect("a node that runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("the kernel tells");
+        let kibibytes: u64 =
+            line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
+        kibibytes << 10
     }
 
     /// Cuts every way between two groups of places.
@@ -369,7 +403,7 @@ fn genesis_of(plan: &Plan, network: &Network, nodes: &[Place], operator: &Signer
 }
 
 /// How a governance record or the genesis names the node at a place.
-pub(crate) fn member(network: &Network, place: usize, secret: &[u8; 32]) -> Member {
+fn member(network: &Network, place: usize, secret: &[u8; 32]) -> Member {
     let node = Signer::from_secret(secret).node();
     Member { node, name: format!("node-{place}"), address: network.public_address(place).to_string() }
 }

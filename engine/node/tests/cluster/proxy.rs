@@ -417,6 +417,7 @@ mod tests {
         one.send_to(b"lost", proxy.public_address(1)).unwrap();
         other.send_to(b"kept", proxy.public_address(0)).unwrap();
         assert_eq!(one.recv_from(&mut buffer).unwrap().0, 4);
+        crate::support::eventually("the relay took the packet", || proxy.counts().cut == 1);
         proxy.mend(0, 1);
         one.send_to(b"after", proxy.public_address(1)).unwrap();
         assert_eq!(other.recv_from(&mut buffer).unwrap().0, 5, "what was cut stays lost");

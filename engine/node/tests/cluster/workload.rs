@@ -155,6 +155,7 @@ impl Worker {
             0 => self.put_own_key(),
             1 | 2 => self.put(key, Condition::None),
             3 | 4 => self.compare_and_set(key),
+            5 | 6 => self.read(&key),
             _ => self.look(&key),
         }
     }
@@ -240,6 +241,21 @@ impl Worker {
         } else {
             record.refused += 1;
         }
+    }
+
+    /// A linearizable read, where the lease allows one.
+    fn read(&mut self, key: &[u8]) {
+        let Some(client) = &mut self.client else { return };
+        let called_ns = nanos(self.shared.begun);
+        let operation =
+            self.shared.record.lock().unwrap().history.invoke(called_ns, self.number, key, Call::Read);
+        let mut value = Vec::new();
+        let answer = match client.get_linearizable(key, &mut value) {
+            Ok(Some(meta)) => Answer::Found { version: Some(meta.sequence.0), value },
+            Ok(None) => Answer::Missing,
+            Err(_) => Answer::NoEffect, // No lease, or no node: an answer, and none about the key.
+        };
+        self.answer(operation, answer);
     }
 
     /// A plain read: never goes back within a session on one boot of the node.
