@@ -1,8 +1,9 @@
-//! The project's own verbs: `cargo xtask check | tidy | ci | loom | bench STAGE | rivals`.
+//! The project's own verbs: `cargo xtask check | tidy | ci | loom | bench STAGE | sim [SEED] | rivals`.
 //!
 //! Invariant: `ci` runs exactly what CONTRIBUTING.md names, and `.ci/run` runs `ci`, so a green run here is a green run
 //! there. Every step prints the command that it starts: whatever fails can be repeated by hand.
 
+mod sim;
 mod tidy;
 
 use anyhow::{Context, Result, bail};
@@ -62,6 +63,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["bench", stage] => {
             start_words(&root, &["cargo", "bench", "--package", "io_oi_bench", "--bench", stage], &[])
         }
+        ["sim", more @ ..] => sim::start(&root, more),
         ["rivals", more @ ..] => rivals(&root, more),
         _ => bail!("{USAGE}"),
     }
@@ -92,6 +94,7 @@ const USAGE: &str = "usage: cargo xtask VERB
   tidy           the rules of the house alone
   loom           every interleaving of the shared-memory models
   bench [STAGE]  criterion, one stage or all: ring hot_read wal_append order journey
+  sim [SEED]     whole clusters in an invented world: for ever, one seed with its history, or --seeds N --json
   rivals [ARGS]  io_oi and etcd in turns, three nodes each (--json, --in-flight 1,64, --pairs N)
   ci             everything that continuous integration runs";
 

@@ -1,0 +1,45 @@
+//! 3. No honest key signs twice. (And a planted dishonest one is convicted.)
+
+use std::collections::BTreeMap;
+
+use io_oi_record::{Epoch, Sequence};
+
+use super::{Finding, Said};
+use crate::story::Short;
+
+/// What a signature was given for, by its place: at one place a key may sign one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Header(Epoch, Sequence),
+    Vote(usize, Epoch, Sequence),
+    Ballot(usize, Epoch),
+    Grant(usize, Epoch),
+}
+
+/// Everything that was signed and sent.
+#[derive(Debug, Default)]
+pub(crate) struct Signing {
+    signed: BTreeMap<Place, [u8; 32]>,
+}
+
+impl Signing {
+    /// A signed statement leaves a node.
+    pub(super) fn check(&mut self, from: usize, said: &Said) -> Finding {
+        let (place, what) = match *said {
+            Said::Sealed { epoch, last, hash, .. } => (Place::Header(epoch, last), hash.0),
+            Said::Voted { voter, epoch, sequence, hash } => (Place::Vote(voter, epoch, sequence), hash.0),
+            Said::Stood { candidate, epoch, tip } => (Place::Ballot(candidate, epoch), tip.0),
+            Said::Granted { voter, epoch, candidate } => (Place::Grant(voter, epoch), candidate.0),
+            Said::Acknowledged { .. } | Said::Other => return Ok(()),
+        };
+        let first = *self.signed.entry(place).or_insert(what);
+        if first == what {
+            return Ok(());
+        }
+        Err(format!(
+            "signed twice: {place:?} for {} and for {}, the second sent by n{from}",
+            Short(&first),
+            Short(&what)
+        ))
+    }
+}

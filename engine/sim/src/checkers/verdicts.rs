@@ -1,0 +1,64 @@
+//! 4. Every node has the same verdicts; state hash equal at equal sequence.
+
+use std::collections::BTreeMap;
+
+use io_oi_record::{Hash, Sequence};
+use io_oi_record::{RefusalCode, Verdict};
+
+use super::Finding;
+use crate::hot::Hot;
+use crate::oracle::{Decided, Truth};
+use crate::story::Short;
+
+/// The state hashes that nodes have told.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    hashes: BTreeMap<Sequence, (Hash, usize)>,
+}
+
+impl Verdicts {
+    /// A record is decided: is the verdict that of the world's own judge?
+    pub(super) fn check_record(truth: &Truth, record: &Decided) -> Finding {
+        if !record.operation.has_key() {
+            return Ok(());
+        }
+        let before = Sequence(record.sequence.0 - 1);
+        let newest = truth.version_at(&record.key, before);
+        let newest = newest.and_then(|(sequence, value)| value.map(|_| sequence));
+        let holds = match record.precondition {
+            io_oi_record::Precondition::None => true,
+            io_oi_record::Precondition::Absent => newest.is_none(),
+            io_oi_record::Precondition::SequenceIs(asked) => newest == Some(asked),
+        };
+        let expected = if holds { Verdict::Accept } else { Verdict::Refuse(RefusalCode::PreconditionFailed) };
+        if record.verdict == expected {
+            return Ok(());
+        }
+        Err(format!("sequence {} was decided as {}, it is {expected}", record.sequence, record.verdict))
+    }
+
+    /// A node tells its state hash.
+    pub(super) fn check_hash(&mut self, node: usize, sequence: Sequence, hash: Hash) -> Finding {
+        let (known, first) = *self.hashes.entry(sequence).or_insert((hash, node));
+        if known == hash {
+            return Ok(());
+        }
+        let (known, hash) = (Short(&known.0), Short(&hash.0));
+        Err(format!("after sequence {sequence} n{first} has state {known}, n{node} has {hash}"))
+    }
+
+    /// What a node shows as committed is what was decided, through where it has committed.
+    pub(super) fn check_shown(truth: &Truth, node: usize, hot: &Hot, committed: Sequence) -> Finding {
+        for key in truth.keys() {
+            let decided = truth.version_at(key, committed).map(|(sequence, value)| (sequence.0, value));
+            let shown = hot.committed(key).map(|shown| (shown.sequence, shown.value.as_deref()));
+            if decided != shown {
+                let key = key.escape_ascii();
+                return Err(format!(
+                    "n{node} shows {key} as {shown:?} at {committed}, decided is {decided:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! One box: its key, its clocks, its disk, its promise file, and the process that runs on it, if one does.
+//!
+//! Invariant: what survives a crash is the disk, the promise file and the count of boots, and nothing else.
+
+use io_oi_record::{Epoch, Hash, Nanos, Sequence, SessionId};
+use io_oi_shard::{Capacity, Config, Machine, Timers, Verify};
+use io_oi_wal::{OpenError, Wal, buffer_bytes_for};
+
+use crate::clock::Clock;
+use crate::cluster::{Cluster, Identity, SHARD};
+use crate::disk::{Image, SimulatedDisk};
+use crate::process::{Io, PLACES_MAX, Process, Recovering, Stop};
+
+/// Longest block of an invented cluster: room for one record of the largest size, so that segments can be small.
+const BLOCK_BYTES_MAX: usize = 80 * 1024;
+const FRAME_BYTES_MAX: usize = BLOCK_BYTES_MAX + 64 * 1024 / 4;
+const SEGMENT_BYTES: u64 = 256 * 1024;
+
+/// How every machine of a cluster is set up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) timers: Timers,
+    pub(crate) capacity: Capacity,
+    pub(crate) verify: Verify,
+}
+
+impl Setup {
+    pub(crate) fn new(
+        sessions_max: usize,
+        session_window: usize,
+        block_records_max: usize,
+        verify: Verify,
+    ) -> Self {
+        let capacity =
+            Capacity { sessions_max, session_window, block_bytes_max: BLOCK_BYTES_MAX, block_records_max };
+        Self { timers: Timers::default(), capacity, verify }
+    }
+}
+
+/// One box.
+pub(crate) struct Node {
+    pub(crate) identity: Identity,
+    pub(crate) clock: Clock,
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) promised: Epoch,
+    pub(crate) boot: u32,
+    pub(crate) process: Option<Process>,
+    /// Until when the process stands still.
+    pub(crate) paused_until: u64,
+    /// Until when nobody starts it again.
+    pub(crate) down_until: u64,
+    /// For how long it stays down after its next death.
+    pub(crate) down_for_ns: u64,
+    /// Steps until it is killed between two effects.
+    pub(crate) kill_after: Option<u64>,
+    /// How many times longer than usual a flush takes.
+    pub(crate) flush_factor: u64,
+    pub(crate) wake_at: Option<Nanos>,
+    /// A copy of the disk and of what was promised then, for restoring.
+    pub(crate) backup: Option<(Image, Epoch)>,
+    /// Its disk was rolled back: it has to be silent, and nothing is expected of it.
+    pub(crate) is_rolled_back: bool,
+    /// It was removed or barred: nothing is expected of it any more.
+    pub(crate) has_left: bool,
+    /// It belongs to the cluster by now, or did.
+    pub(crate) is_in_use: bool,
+}
+
+/// Why a node does not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BootFailure {
+    /// Its disk has no room for the log.
+    NoSpace,
+    /// It was killed while it started.
+    Killed,
+    /// What it found must never be found.
+    Broken(String),
+}
+
+impl Node {
+    pub(crate) fn new(identity: Identity, clock: Clock, disk: SimulatedDisk) -> Self {
+        Self {
+            identity,
+            clock,
+            disk,
+            promised: Epoch::NONE,
+            boot: 0,
+            process: None,
+            paused_until: 0,
+            down_until: 0,
+            down_for_ns: 0,
+            kill_after: None,
+            flush_factor: 1,
+            wake_at: None,
+            backup: None,
+            is_rolled_back: false,
+            has_left: false,
+            is_in_use: false,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Starts the process: reads the log through a new machine.
+    pub(crate) fn start(
+        &mut self,
+        cluster: &Cluster,
+        setup: &Setup,
+        seed: u64,
+        mut io: Io<'_>,
+    ) -> Result<(), BootFailure> {
+        assert!(self.process.is_none(), "a node starts once at a time");
+        self.boot += 1;
+        self.wake_at = None;
+        let held_floor = Sequence::NONE;
+        let config = self.machine_config(cluster, setup, seed, held_floor);
+        let mut machine = Machine::new(config).map_err(|error| BootFailure::Broken(error.to_string()))?;
+        let mut recovered = Recovering::new();
+        let log = log_config(cluster);
+        let disk = self.disk.attached(log.buffer_bytes);
+        let opened = Wal::open_on(disk, log, |place, frame| {
+            recovered.recover(&mut io, &mut machine, place, &frame).map_err(Into::into)
+        });
+        let wal = match opened {
+            Ok((wal, _)) => wal,
+            Err(OpenError::NoSpace { .. }) => return Err(BootFailure::NoSpace),
+            Err(error) => return Err(BootFailure::Broken(error.to_string())),
+        };
+        machine.start(io.now);
+        let own_session = SessionId::of_node(self.identity.node.tag(), self.boot);
+        let mut process = Process::new(machine, own_session, wal, recovered);
+        let drained = process.drain(&mut io);
+        self.process = Some(process);
+        match drained {
+            Ok(()) => Ok(()),
+            Err(Stop::Killed) => Err(BootFailure::Killed),
+            Err(Stop::Fault(what)) => Err(BootFailure::Broken(what)),
+        }
+    }
+
+    fn machine_config<'a>(
+        &self,
+        cluster: &'a Cluster,
+        setup: &Setup,
+        seed: u64,
+        held_floor: Sequence,
+    ) -> Config<'a> {
+        Config {
+            cluster: cluster.id,
+            shard: SHARD,
+            signer: self.identity.signer(),
+            genesis: &cluster.genesis,
+            arbitrators: Hash::ZERO,
+            boot: self.boot,
+            seed,
+            timers: setup.timers,
+            capacity: setup.capacity,
+            verify: setup.verify,
+            promised: self.promised,
+            held_floor,
+        }
+    }
+}
+
+fn log_config(cluster: &Cluster) -> io_oi_wal::Config {
+    io_oi_wal::Config {
+        segment_bytes: SEGMENT_BYTES,
+        segments_ahead: 2,
+        frame_bytes_max: FRAME_BYTES_MAX,
+        buffer_bytes: buffer_bytes_for(FRAME_BYTES_MAX),
+        places_max: PLACES_MAX,
+        ..io_oi_wal::Config::new(cluster.id.0, SHARD.0)
+    }
+}

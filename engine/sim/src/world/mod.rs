@@ -1,0 +1,294 @@
+//! The invented world: one queue of moments, and everything that happens at them.
+//!
+//! Invariant: what happens follows from the scenario and its seed. Things of one moment happen in the order in which they
+//! were asked for; no hash table, thread or clock of the real world takes part.
+
+mod clients;
+mod faults;
+mod nodes;
+mod operator;
+
+use self::operator::Operator;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::rc::Rc;
+
+use io_oi_record::{NodeId, Sequence};
+
+use crate::checkers::{Standing, Violation, Witness};
+use crate::client::{Client, Habits};
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::disk::SimulatedDisk;
+use crate::network::{Network, Weather};
+use crate::node::{Node, Setup};
+use crate::process::Out;
+use crate::random::Random;
+use crate::scenario::{Fault, Scenario};
+use crate::sights::Sights;
+use crate::story::Story;
+
+/// Something that happens at a moment.
+#[derive(Clone, Debug)]
+enum What {
+    Deliver { to: usize, from: NodeId, bytes: Rc<[u8]> },
+    Flush { node: usize, boot: u32 },
+    Wake { node: usize, boot: u32 },
+    Fetch { node: usize, boot: u32, sequence: Sequence },
+    Start { node: usize },
+    Client { client: usize, turn: u64 },
+    Fault { place: usize },
+    Follow { after: After },
+    Operator,
+    Calm,
+    Resumed,
+    Quiet,
+}
+
+/// What follows a fault some time later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Links,
+    Weather,
+    Disk { node: usize },
+    Promote { node: usize },
+}
+
+struct Moment {
+    time: u64,
+    order: u64,
+    what: What,
+}
+
+impl PartialEq for Moment {
+    fn eq(&self, other: &Self) -> bool {
+        (self.time, self.order) == (other.time, other.order)
+    }
+}
+
+impl Eq for Moment {}
+
+impl PartialOrd for Moment {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Moment {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.time, self.order).cmp(&(other.time, other.order))
+    }
+}
+
+/// A whole cluster, its clients, and everything between them.
+pub(crate) struct World {
+    scenario: Scenario,
+    cluster: Cluster,
+    setup: Setup,
+    time: u64,
+    order: u64,
+    moments: BinaryHeap<Reverse<Moment>>,
+    nodes: Vec<Node>,
+    network: Network,
+    clients: Vec<Client>,
+    witness: Witness,
+    story: Story,
+    sights: Sights,
+    random: Random,
+    out: Vec<Out>,
+    decided_at_calm: Sequence,
+    is_calm: bool,
+    is_quiet: bool,
+    newest_leader: Option<(io_oi_record::Epoch, usize)>,
+    operator: Operator,
+    /// Who has evidence against whom.
+    convicted: BTreeSet<(usize, usize)>,
+    /// Who alone may lead under strict control.
+    appointed: Option<usize>,
+}
+
+/// What a run came to.
+pub(crate) struct Ended {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) simulated_ns: u64,
+    pub(crate) story: Vec<String>,
+    pub(crate) sights: Sights,
+    pub(crate) decided: u64,
+    pub(crate) operations: u64,
+}
+
+impl World {
+    pub(crate) fn new(scenario: Scenario, seed: u64, story: Story) -> Self {
+        let mut random = Random::new(seed).fork("world");
+        let cluster =
+            Cluster::new(scenario.founders, scenario.others, scenario.control, random.fork("cluster"));
+        let setup = Setup::new(
+            scenario.sessions_max,
+            scenario.session_window,
+            scenario.block_records_max,
+            scenario.verify,
+        );
+        let network = Network::new(scenario.boxes(), scenario.weather, random.fork("network"));
+        let node = |(identity, (drift, wall)): (&crate::cluster::Identity, &(i64, i64))| {
+            let disk = SimulatedDisk::new(random.fork("disk"));
+            Node::new(identity.clone(), Clock::new(*drift, *wall), disk)
+        };
+        let nodes = cluster.identities.iter().zip(&scenario.clocks).map(node).collect();
+        let witness = Witness::of((1 << scenario.founders) - 1);
+        let mut world = Self {
+            clients: Vec::new(),
+            setup,
+            time: 0,
+            order: 0,
+            moments: BinaryHeap::new(),
+            nodes,
+            network,
+            witness,
+            story,
+            sights: Sights::default(),
+            out: Vec::new(),
+            decided_at_calm: Sequence::NONE,
+            is_calm: false,
+            is_quiet: false,
+            newest_leader: None,
+            operator: Operator::default(),
+            convicted: BTreeSet::new(),
+            appointed: Some(0),
+            cluster,
+            random,
+            scenario,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for node in 0..self.scenario.founders {
+            self.nodes[node].is_in_use = true;
+            let late = self.random.below(2_000_000);
+            self.at(late, What::Start { node });
+        }
+        for (number, plan) in self.scenario.clients.clone().into_iter().enumerate() {
+            let habits = Habits {
+                think_ns: plan.think_ns,
+                patience_ns: plan.patience_ns,
+                keys: self.scenario.keys,
+                stays_per_mille: plan.stays_per_mille,
+            };
+            let random = self.random.fork("client");
+            self.clients.push(Client::new(number as u64, plan.node, habits, random));
+            let late = self.random.below(50_000_000);
+            self.at(late, What::Client { client: number, turn: 0 });
+        }
+        for place in 0..self.scenario.faults.len() {
+            self.at(self.scenario.faults[place].0, What::Fault { place });
+        }
+        self.at(self.scenario.calm_at, What::Calm);
+        self.at(self.scenario.resumed_by, What::Resumed);
+        self.at(self.scenario.quiet_at, What::Quiet);
+    }
+
+    /// Runs until the end, or until a checker finds something.
+    pub(crate) fn run(mut self) -> Ended {
+        while self.witness.violation().is_none() {
+            let Some(Reverse(moment)) = self.moments.pop() else { break };
+            if moment.time > self.scenario.ends_at {
+                self.time = self.scenario.ends_at;
+                self.end();
+                break;
+            }
+            self.time = moment.time;
+            self.happen(moment.what);
+        }
+        let violation = self.witness.take_violation();
+        if let Some(violation) = &violation {
+            self.story
+                .tell(self.time, format_args!("VIOLATION of `{}`: {}", violation.checker, violation.what));
+        }
+        Ended {
+            violation,
+            simulated_ns: self.time,
+            sights: self.sights,
+            decided: self.witness.truth.through().0,
+            operations: self.witness.history.len() as u64,
+            story: self.story.into_lines(),
+        }
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Deliver { to, from, bytes } => self.deliver(to, from, bytes),
+            What::Flush { node, boot } => self.flush(node, boot),
+            What::Wake { node, boot } => self.wake(node, boot),
+            What::Fetch { node, boot, sequence } => self.fetch(node, boot, sequence),
+            What::Start { node } => self.start(node),
+            What::Client { client, turn } if self.clients[client].turn == turn => self.client(client),
+            What::Client { .. } => {}
+            What::Fault { place } => self.fault(self.scenario.faults[place].1),
+            What::Follow { after } => self.follow(after),
+            What::Operator => self.operate(),
+            What::Calm => self.calm(),
+            What::Resumed => {
+                let waited_ns = self.time - self.scenario.calm_at;
+                self.witness.resumed(self.time, self.decided_at_calm, waited_ns);
+            }
+            What::Quiet => self.is_quiet = true,
+        }
+    }
+
+    /// Asks for something at a later moment.
+    fn at(&mut self, time: u64, what: What) {
+        self.order += 1;
+        self.moments.push(Reverse(Moment { time: time.max(self.time), order: self.order, what }));
+    }
+
+    fn end(&mut self) {
+        let standings: Vec<Standing> = (0..self.nodes.len()).map(|node| self.standing(node)).collect();
+        for node in 0..self.nodes.len() {
+            if let Some(process) = &self.nodes[node].process {
+                let committed = process.machine.committed();
+                let (sequence, hash) = process.machine.status().state_hash;
+                self.witness.state_hash(self.time, node, sequence, hash);
+                self.witness.shows_at_end(self.time, node, &process.hot, committed);
+                let mute = process.machine.status().mute;
+                let is_right = mute.is_some() == self.nodes[node].is_rolled_back || self.nodes[node].has_left;
+                self.witness.silence(self.time, node, is_right, &format!("{mute:?}"));
+            }
+        }
+        let waiting: Vec<String> = self.clients.iter().filter_map(Client::waits_for).collect();
+        self.witness.ended(self.time, &standings, &waiting);
+    }
+
+    fn standing(&self, node: usize) -> Standing {
+        let it = &self.nodes[node];
+        let is_expected = it.is_in_use && !it.is_rolled_back && !it.has_left;
+        let process = self.nodes[node].process.as_ref();
+        let committed = process.map_or(Sequence::NONE, |process| process.machine.committed());
+        Standing { node, is_expected, is_up: process.is_some(), committed }
+    }
+
+    /// Who leads by its own word, the newest epoch first.
+    fn leader(&self) -> Option<usize> {
+        let leads =
+            |node: &usize| self.nodes[*node].process.as_ref().is_some_and(|it| it.machine.is_leading());
+        let epoch = |node: &usize| self.nodes[*node].process.as_ref().map(|it| it.machine.epoch());
+        (0..self.nodes.len()).filter(leads).max_by_key(epoch)
+    }
+
+    fn calm(&mut self) {
+        self.story.tell(self.time, format_args!("calm from here on"));
+        self.is_calm = true;
+        self.network.heal();
+        self.network.set_weather(Weather::FAIR);
+        self.decided_at_calm = self.witness.truth.through();
+        for node in 0..self.nodes.len() {
+            self.mend(node);
+        }
+        self.appoint_somebody();
+    }
+}
+
+/// The faults of a scenario in words, for its story.
+pub(crate) fn in_words(faults: &[(u64, Fault)]) -> impl Iterator<Item = String> + '_ {
+    faults.iter().map(|(time, fault)| format!("{} {fault:?}", crate::story::Moment(*time)))
+}
