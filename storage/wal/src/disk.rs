@@ -21,6 +21,8 @@ pub enum Operation {
     Flush,
     /// Allocating and zeroing a segment.
     Prepare,
+    /// Setting damaged files aside.
+    SetAside,
     /// Setting up rings, threads and buffers.
     Setup,
 }
@@ -34,6 +36,7 @@ impl std::fmt::Display for Operation {
             Self::Write => "write",
             Self::Flush => "flush",
             Self::Prepare => "prepare",
+            Self::SetAside => "set aside",
             Self::Setup => "set up the device for",
         })
     }
@@ -92,7 +95,8 @@ pub struct SegmentFile {
 /// one durable write is in flight. All offsets and lengths are multiples of
 /// [`SECTOR_BYTES`](crate::SECTOR_BYTES).
 pub trait Disk {
-    /// The segments that exist, ascending; leftovers of unfinished preparations are removed.
+    /// The segments that exist, ascending. Leftovers of unfinished preparations are removed before; a repair that a
+    /// crash broke off is undone, or finished if its replacement had its name.
     fn segments(&mut self) -> Result<Vec<SegmentFile>, DiskError>;
 
     /// Bytes of each buffer.
@@ -133,6 +137,37 @@ pub trait Disk {
 
     /// Says whether the oldest preparation asked for is done, or why the last attempt failed. Never blocks.
     fn poll_prepared(&mut self) -> Option<Result<SegmentNumber, DiskError>>;
+
+    /// Called between two looks at a preparation that must be done before anything else.
+    fn wait_for_preparation(&mut self) {
+        std::thread::sleep(std::time::Duration::from_micros(200));
+    }
+
+    /// Makes a file of zeros that is to take a segment's place, under a name of its own that is durable, blocking. This and
+    /// what follows are for repairs, in this order: create, write and flush the replacement, begin aside, link each file,
+    /// commit, finish.
+    fn create_replacement(&mut self, segment: SegmentNumber, bytes: u64) -> Result<(), DiskError>;
+
+    /// Writes the first `bytes` of a buffer at `offset` of the replacement, blocking, without flushing.
+    fn write_replacement(&mut self, offset: u64, buffer: usize, bytes: usize) -> Result<(), DiskError>;
+
+    /// Makes the replacement's bytes durable, blocking.
+    fn flush_replacement(&mut self) -> Result<(), DiskError>;
+
+    /// The number that [`Disk::begin_aside`] will give.
+    fn next_aside(&mut self) -> Result<u32, DiskError>;
+
+    /// Makes a place for the files of a damaged log from the segment `first` on, durably; its number.
+    fn begin_aside(&mut self, first: SegmentNumber) -> Result<u32, DiskError>;
+
+    /// Gives a segment's file a second name there, durably.
+    fn link_aside(&mut self, number: u32, segment: SegmentNumber) -> Result<(), DiskError>;
+
+    /// Gives the replacement its segment's name, in one step, durably. The former file lives on where it was set aside.
+    fn commit_replacement(&mut self) -> Result<(), DiskError>;
+
+    /// Takes all files behind the replaced segment out of the log, the last one first, and says so in the place's name.
+    fn finish_aside(&mut self, number: u32) -> Result<(), DiskError>;
 
     /// Starts writing the first `bytes` of a buffer at `offset` of the active segment and making them durable.
     /// Never blocks. A failure is final: nothing is retried over an unknown state.

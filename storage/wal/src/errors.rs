@@ -134,6 +134,23 @@ pub enum OpenError {
     FlushFailed(#[from] FlushFailed),
 }
 
+impl OpenError {
+    /// Whether [`Wal::open_repairing`](crate::Wal::open_repairing) mends it: bytes that went bad or are gone, as against
+    /// files that are sound and in the wrong place.
+    pub fn is_repairable(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. }
+                | Self::MissingSegment { .. }
+                | Self::WrongSize { .. }
+                | Self::SegmentHeader {
+                    source: SegmentHeaderError::Magic | SegmentHeaderError::Checksum,
+                    ..
+                }
+        )
+    }
+}
+
 fn header_advice(source: &SegmentHeaderError) -> &'static str {
     match source {
         SegmentHeaderError::Version { .. } => "run the release that wrote it, or the upgrade it names",

@@ -58,6 +58,8 @@ impl fmt::Display for LogIndex {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrameKind(pub u8);
 
+/// Written when a damaged log is continued from its whole prefix: says what may have stood behind it.
+pub(crate) const KIND_REPAIRED: FrameKind = FrameKind(253);
 /// Written first by every process that opens a log: it ends what was recovered and starts what follows.
 pub(crate) const KIND_OPENED: FrameKind = FrameKind(254);
 /// Written last by a process that closes a log in good order: everything before it is proven to be durable.
@@ -213,6 +215,11 @@ impl BatchHeader {
 
     /// The header at the start of `bytes`, if there is one of this log that belongs to this place.
     pub fn decode(bytes: &[u8], log: LogId, position: Position) -> Option<Self> {
+        Self::decode_anywhere(bytes).filter(|header| header.log == log && header.position == position)
+    }
+
+    /// The header at the start of `bytes`, of whatever log and place.
+    pub(crate) fn decode_anywhere(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < BATCH_HEADER_BYTES || bytes[0..4] != BATCH_MAGIC {
             return None;
         }
@@ -229,7 +236,7 @@ impl BatchHeader {
             chain: Chain(u32_at(bytes, 44)),
         };
         let whole = header.frames > 0 && header.bytes as usize >= BATCH_HEADER_BYTES + FRAME_HEADER_BYTES;
-        (header.log == log && header.position == position && whole).then_some(header)
+        whole.then_some(header)
     }
 }
 
@@ -277,6 +284,12 @@ impl FrameSeal {
             bytes: payload,
         };
         Some((frame, Chain(checksum)))
+    }
+
+    /// The frame at the start of `bytes`, if it is whole, whatever came before it.
+    pub(crate) fn decode_alone(self, bytes: &[u8], index: LogIndex) -> Option<Frame<'_>> {
+        let chain = Chain(u32_at(bytes.get(..FRAME_HEADER_BYTES)?, 24));
+        self.decode(bytes, chain, index).map(|(frame, _)| frame)
     }
 
     fn checksum(self, header: &[u8], index: LogIndex, payload: &[u8]) -> u32 {

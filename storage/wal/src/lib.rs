@@ -21,6 +21,7 @@ mod limits;
 mod log_reader;
 mod places;
 mod recovery;
+mod repair;
 pub mod sim_disk;
 
 mod stats;
@@ -38,5 +39,6 @@ pub use format::{
 pub use limits::*;
 pub use log_reader::{BlockPlace, LogReader};
 pub use recovery::{Recovered, TornTail, VisitorError};
+pub use repair::Damage;
 pub use stats::{FlushHistogram, Stats};
 pub use wal::Wal;

@@ -8,14 +8,15 @@ use std::error::Error;
 use std::ops::Range;
 
 use crate::config::Config;
-use crate::disk::{Disk, DiskError, SegmentFile};
+use crate::disk::{Disk, DiskError, Operation, SegmentFile};
 use crate::errors::OpenError;
 use crate::format::{
-    BatchHeader, Chain, Frame, FrameSeal, KIND_CLOSED, KIND_OPENED, LogId, LogIndex, Position, SegmentHeader,
-    SegmentNumber, frame_bytes,
+    BatchHeader, Chain, Frame, FrameSeal, KIND_CLOSED, KIND_OPENED, KIND_REPAIRED, LogId, LogIndex, Position,
+    SegmentHeader, SegmentNumber, frame_bytes,
 };
 use crate::limits::{BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, FRAME_KIND_RESERVED, SECTOR_BYTES, align_up};
 use crate::places::{Place, Places};
+use crate::repair::{Damage, Prefix, repair};
 use crate::wal::Segment;
 
 /// What a visitor of recovered frames answers when it refuses one.
@@ -36,6 +37,8 @@ pub struct Recovered {
     pub closed_cleanly: bool,
     /// What was cut off at the end, if anything was.
     pub torn_tail: Option<TornTail>,
+    /// What the log once lost to damage, by this opening or an earlier one, if it was repaired.
+    pub damage: Option<Damage>,
 }
 
 /// Bytes behind the last whole frame that a crash left. None of them was ever acknowledged.
@@ -70,45 +73,114 @@ pub(crate) fn recover<D: Disk>(
     files: &[SegmentFile],
     visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
 ) -> Result<Found, OpenError> {
-    let (log, seed, segments) = read_segment_headers(disk, config, files)?;
-    let mut reader = Reader::new(disk, config, &segments, log, seed);
+    let (headers, refused) = read_segment_headers(disk, config, files)?;
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    let mut reader = Reader::new(disk, config, &headers);
     reader.read_all(visitor)?;
     let tail = reader.tail();
     let dirty = reader.judge_tail(&tail)?;
     reader.cut_tail(&tail, &dirty)
 }
 
+/// As [`recover`], but continues a damaged log from its whole prefix.
+pub(crate) fn recover_repairing<D: Disk>(
+    disk: &mut D,
+    config: &Config,
+    files: &[SegmentFile],
+    visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+) -> Result<Found, OpenError> {
+    let (headers, refused) = read_segment_headers(disk, config, files)?;
+    let prefix = if headers.segments.is_empty() {
+        Prefix::empty()
+    } else {
+        let mut reader = Reader::new(disk, config, &headers);
+        reader.read_all(visitor)?;
+        let tail = reader.tail();
+        match reader.judge_tail(&tail) {
+            Ok(dirty) if refused.is_none() => return reader.cut_tail(&tail, &dirty),
+            Ok(_) => {
+                let next = reader.segments[reader.segments.len() - 1].number.next();
+                reader.into_prefix(&tail, (next, 0))
+            }
+            Err(OpenError::Damaged { segment, offset, .. }) => reader.into_prefix(&tail, (segment, offset)),
+            Err(error) => return Err(error),
+        }
+    };
+    repair(disk, config, files, &prefix)?;
+    let files = disk.segments()?;
+    let mut frames = 0;
+    let found = recover(disk, config, &files, &mut |_, _| {
+        frames += 1;
+        Ok(())
+    })?;
+    if found.last_index.0 != prefix.last_index.0 + 1 || frames != found.recovered.frames {
+        let source = std::io::Error::other("the log reads differently a second time");
+        return Err(DiskError::new(Operation::Read, found.active.number, source).into());
+    }
+    Ok(found)
+}
+
+/// What the segments say of themselves.
+struct Headers {
+    log: LogId,
+    seed: Chain,
+    segments: Vec<Segment>,
+}
+
+/// Reads the segments' headers up to the first that is missing or damaged, and says which that is. An error is one that no
+/// repair mends.
 fn read_segment_headers<D: Disk>(
     disk: &mut D,
     config: &Config,
     files: &[SegmentFile],
-) -> Result<(LogId, Chain, Vec<Segment>), OpenError> {
-    let mut log = None;
-    let mut segments: Vec<Segment> = Vec::with_capacity(files.len() + config.segments_ahead);
+) -> Result<(Headers, Option<OpenError>), OpenError> {
+    let mut headers = Headers {
+        log: LogId(0),
+        seed: Chain(0),
+        segments: Vec::with_capacity(files.len() + config.segments_ahead),
+    };
     for (expected, file) in (0..).map(SegmentNumber).zip(files) {
-        if file.number != expected {
-            return Err(OpenError::MissingSegment { segment: expected });
+        match read_next_header(disk, config, &headers, expected, file) {
+            Ok(header) => {
+                (headers.log, headers.seed) = (header.log, header.chain_seed());
+                headers.segments.push(Segment {
+                    number: file.number,
+                    first: header.first,
+                    bytes: file.bytes,
+                });
+            }
+            Err(refused) if refused.is_repairable() => return Ok((headers, Some(refused))),
+            Err(refused) => return Err(refused),
         }
-        let header = read_segment_header(disk, config, file)?;
-        let (first_log, _) = *log.get_or_insert((header.log, header.chain_seed()));
-        if header.log != first_log {
-            return Err(OpenError::MixedLogs { segment: file.number });
-        }
-        let first = segments.last().map_or(Position(0), |previous| previous.position(previous.bytes));
-        if header.bytes != file.bytes {
-            return Err(OpenError::WrongSize {
-                segment: file.number,
-                found: file.bytes,
-                expected: header.bytes,
-            });
-        }
-        if header.first != first {
-            return Err(OpenError::MixedLogs { segment: file.number });
-        }
-        segments.push(Segment { number: file.number, first, bytes: file.bytes });
     }
-    let (log, seed) = log.expect("a log has at least one segment");
-    Ok((log, seed, segments))
+    Ok((headers, None))
+}
+
+fn read_next_header<D: Disk>(
+    disk: &mut D,
+    config: &Config,
+    before: &Headers,
+    expected: SegmentNumber,
+    file: &SegmentFile,
+) -> Result<SegmentHeader, OpenError> {
+    if file.number != expected {
+        return Err(OpenError::MissingSegment { segment: expected });
+    }
+    let header = read_segment_header(disk, config, file)?;
+    let last = before.segments.last();
+    if last.is_some() && header.log != before.log {
+        return Err(OpenError::MixedLogs { segment: file.number });
+    }
+    let first = last.map_or(Position(0), |previous| previous.position(previous.bytes));
+    if header.bytes != file.bytes {
+        return Err(OpenError::WrongSize { segment: file.number, found: file.bytes, expected: header.bytes });
+    }
+    if header.first != first {
+        return Err(OpenError::MixedLogs { segment: file.number });
+    }
+    Ok(header)
 }
 
 fn read_segment_header<D: Disk>(
@@ -168,28 +240,40 @@ struct Reader<'d, D: Disk> {
     places: Places,
     /// Index into the segments, and offset in it, where the next batch is expected.
     place: (usize, u64),
+    /// Offset of the batch read last, in its segment.
+    last_batch: u64,
 }
 
 impl<'d, D: Disk> Reader<'d, D> {
-    fn new(disk: &'d mut D, config: &Config, segments: &'d [Segment], log: LogId, seed: Chain) -> Self {
+    fn new(disk: &'d mut D, config: &Config, headers: &'d Headers) -> Self {
+        let Headers { log, seed, segments } = headers;
         Self {
-            window: Window {
-                disk,
-                frame_bytes_max: config.frame_bytes_max,
-                segment: None,
-                start: 0,
-                bytes: 0,
-            },
+            window: Window::new(disk, config),
             segments,
-            log,
-            seal: FrameSeal::new(log),
-            chain: seed,
+            log: *log,
+            seal: FrameSeal::new(*log),
+            chain: *seed,
             last_index: LogIndex(0),
             end: Position(SECTOR_BYTES as u64),
             ends_with_mark: false,
             recovered: Recovered { segments: segments.len(), ..Recovered::default() },
             places: Places::new(config.places_max),
             place: (0, SECTOR_BYTES as u64),
+            last_batch: SECTOR_BYTES as u64,
+        }
+    }
+
+    fn into_prefix(self, tail: &Tail, bad: (SegmentNumber, u64)) -> Prefix {
+        Prefix {
+            log: Some(self.log),
+            segments: self.segments.to_vec(),
+            at: tail.at,
+            offset: tail.offset,
+            end: self.end,
+            chain: self.chain,
+            last_index: self.last_index,
+            last_batch: self.last_batch,
+            bad,
         }
     }
 
@@ -247,8 +331,11 @@ impl<'d, D: Disk> Reader<'d, D> {
             let index = LogIndex(self.last_index.0 + 1);
             let bytes = self.window.frame_bytes(segment, offset)?;
             let Some((frame, chain)) = self.seal.decode(bytes, self.chain, index) else { break };
-            self.ends_with_mark = frame.kind == KIND_OPENED || frame.kind == KIND_CLOSED;
+            self.ends_with_mark = matches!(frame.kind, KIND_OPENED | KIND_CLOSED | KIND_REPAIRED);
             self.recovered.closed_cleanly = frame.kind == KIND_CLOSED;
+            if frame.kind == KIND_REPAIRED {
+                self.recovered.damage = Some(Damage::decode(&frame).after(self.recovered.damage));
+            }
             if frame.kind.0 < FRAME_KIND_RESERVED {
                 self.recovered.frames += 1;
                 visitor(index, frame).map_err(|source| OpenError::Visitor { index, source })?;
@@ -263,6 +350,7 @@ impl<'d, D: Disk> Reader<'d, D> {
         if !read_nothing {
             self.places.note(place);
         }
+        self.last_batch = start;
         self.place = if read_nothing { (at, segment.bytes) } else { (at, align_up(offset)) };
         Ok(())
     }
@@ -360,7 +448,7 @@ impl<'d, D: Disk> Reader<'d, D> {
 }
 
 /// The part of a segment that is in the disk's first buffer.
-struct Window<'d, D: Disk> {
+pub(crate) struct Window<'d, D: Disk> {
     disk: &'d mut D,
     frame_bytes_max: usize,
     segment: Option<SegmentNumber>,
@@ -368,9 +456,13 @@ struct Window<'d, D: Disk> {
     bytes: u64,
 }
 
-impl<D: Disk> Window<'_, D> {
+impl<'d, D: Disk> Window<'d, D> {
+    pub(crate) fn new(disk: &'d mut D, config: &Config) -> Self {
+        Self { disk, frame_bytes_max: config.frame_bytes_max, segment: None, start: 0, bytes: 0 }
+    }
+
     /// The frame that starts at `offset`, as far as its header says, or as far as the segment goes.
-    fn frame_bytes(&mut self, segment: &Segment, offset: u64) -> Result<&[u8], DiskError> {
+    pub(crate) fn frame_bytes(&mut self, segment: &Segment, offset: u64) -> Result<&[u8], DiskError> {
         let left = segment.bytes.saturating_sub(offset) as usize;
         let header = self.bytes(segment, offset, FRAME_HEADER_BYTES.min(left))?;
         let Some(payload) = header.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize) else {
@@ -381,7 +473,7 @@ impl<D: Disk> Window<'_, D> {
     }
 
     /// Any `bytes` of a segment that fit a buffer together with the sectors they touch.
-    fn bytes(&mut self, segment: &Segment, offset: u64, bytes: usize) -> Result<&[u8], DiskError> {
+    pub(crate) fn bytes(&mut self, segment: &Segment, offset: u64, bytes: usize) -> Result<&[u8], DiskError> {
         let end = offset + bytes as u64;
         let held =
             self.segment == Some(segment.number) && self.start <= offset && end <= self.start + self.bytes;

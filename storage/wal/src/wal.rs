@@ -111,14 +111,45 @@ impl Wal<Device> {
         let device = Device::open(directory.as_ref(), &config).map_err(in_use_or_disk)?;
         Self::open_on(device, config, visitor)
     }
+
+    /// As [`Wal::open`], but a log that is damaged in its middle is continued: its whole prefix is handed out and stays, the
+    /// damaged files and what follows them are set aside in a directory `damaged-1`, `damaged-2`, …, and
+    /// [`Recovered::damage`] says what may be lost and is to be fetched from the peers.
+    pub fn open_repairing(
+        directory: impl AsRef<Path>,
+        config: Config,
+        visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        config.check()?;
+        let device = Device::open(directory.as_ref(), &config).map_err(in_use_or_disk)?;
+        Self::open_repairing_on(device, config, visitor)
+    }
 }
 
 impl<D: Disk> Wal<D> {
     /// As [`Wal::open`], on any disk.
     pub fn open_on(
+        disk: D,
+        config: Config,
+        visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        Self::open_any(disk, config, visitor, false)
+    }
+
+    /// As [`Wal::open_repairing`], on any disk.
+    pub fn open_repairing_on(
+        disk: D,
+        config: Config,
+        visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        Self::open_any(disk, config, visitor, true)
+    }
+
+    fn open_any(
         mut disk: D,
         config: Config,
         mut visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+        is_repairing: bool,
     ) -> Result<(Self, Recovered), OpenError> {
         config.check()?;
         let mut files = disk.segments().map_err(in_use_or_disk)?;
@@ -127,7 +158,11 @@ impl<D: Disk> Wal<D> {
             create_first_segment(&mut disk, &config)?;
             files = disk.segments()?;
         }
-        let mut found = recovery::recover(&mut disk, &config, &files, &mut visitor)?;
+        let mut found = if is_repairing {
+            recovery::recover_repairing(&mut disk, &config, &files, &mut visitor)?
+        } else {
+            recovery::recover(&mut disk, &config, &files, &mut visitor)?
+        };
         remove_too_small(&mut disk, &mut found.prepared)?;
         let mut recovered = found.recovered;
         recovered.created = created;
@@ -512,7 +547,7 @@ fn wait_until_prepared<D: Disk>(disk: &mut D, segment_bytes: u64) -> Result<(), 
                 return Err(OpenError::NoSpace { segment_bytes, source });
             }
             Some(Err(error)) => return Err(error.into()),
-            None => std::thread::sleep(Duration::from_micros(200)),
+            None => disk.wait_for_preparation(),
         }
     }
 }

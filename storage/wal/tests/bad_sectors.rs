@@ -4,6 +4,7 @@ mod support;
 
 use io_oi_wal::sim_disk::{Image, Options, Random, SimDisk};
 use io_oi_wal::{OpenError, SegmentNumber};
+use support::repair::Repaired;
 use support::sim::{Life, numbered_frame, one_segment_config};
 
 const SECTOR: usize = 4096;
@@ -48,6 +49,41 @@ fn a_bad_last_batch_of_an_unclosed_log_is_cut_and_nothing_wrong_is_served() {
     });
 }
 
+/// Where a plain opening refuses, a repairing one goes on: with nothing but whole frames, in order, and with the floor
+/// below which this node may have promised something it no longer has.
+#[test]
+fn every_refused_sector_is_repaired_from_the_prefix() {
+    let log = a_log(true);
+    let highest = log.frames.len() as u64 - 1;
+    let (mut repaired, mut told) = (0, 0);
+    for_each_fault(&log, |fault, sector, image| {
+        if matches!(fault, Fault::Stale) {
+            return; // These two lives drew the same salts, as no two real ones do: the test below has stale sectors.
+        }
+        let Err(error) = open(image.clone()) else { return };
+        let what = format!("{fault:?} at sector {sector}");
+        if !error.is_repairable() {
+            assert!(matches!(error, OpenError::MixedLogs { .. }), "{what}: {error}");
+            return;
+        }
+        let log_again =
+            Repaired::open(image, &one_segment_config()).unwrap_or_else(|e| panic!("{what}: {e}"));
+        repaired += 1;
+        assert_eq!(log_again.frames[..], log.frames[..log_again.frames.len()], "{what}");
+        let damage = log_again.damage();
+        assert!(damage.highest_sequence <= highest, "{what}: no sequence is invented");
+        if damage.highest_sequence == highest {
+            told += 1;
+        } else {
+            let near_the_end = log.sectors - 8;
+            let moved = matches!(fault, Fault::Swapped | Fault::Misdirected);
+            assert!(moved || sector >= near_the_end, "{what}: frames behind it can be read");
+        }
+        log_again.go_on(&one_segment_config(), &what);
+    });
+    assert!(repaired > 4 * 50 && told > 4 * 40, "{repaired} repaired, {told} with the exact floor");
+}
+
 #[test]
 fn a_sector_from_another_continuation_of_the_same_log_is_never_served() {
     // One log, recovered twice from the same state and continued differently: the stale bytes are of the same log, of
@@ -62,7 +98,7 @@ fn a_sector_from_another_continuation_of_the_same_log_is_never_served() {
         let at = sector * SECTOR..(sector + 1) * SECTOR;
         let mut image = ours.clone();
         image.segments.get_mut(&SEGMENT).unwrap()[at.clone()].copy_from_slice(&theirs.segments[&SEGMENT][at]);
-        match open(image) {
+        match open(image.clone()) {
             Ok(read) => {
                 same += 1;
                 assert_eq!(read, frames, "stale sector {sector}");
@@ -70,6 +106,9 @@ fn a_sector_from_another_continuation_of_the_same_log_is_never_served() {
             Err(error) => {
                 refused += 1;
                 assert_names_its_place(&error, Fault::Stale, sector);
+                let repaired = Repaired::open(image, &one_segment_config()).unwrap();
+                assert_eq!(repaired.frames[..], frames[..repaired.frames.len()], "stale sector {sector}");
+                repaired.go_on(&one_segment_config(), "after a stale sector");
             }
         }
     }

@@ -16,7 +16,7 @@ const SEGMENT: SegmentNumber = SegmentNumber(0);
 fn a_log_of_version_1_is_read() {
     let mut file = std::fs::read(GOLDEN).unwrap();
     file.resize(small_config().segment_bytes as usize, 0);
-    let image = Image { segments: [(SEGMENT, file)].into() };
+    let image = Image { segments: [(SEGMENT, file)].into(), ..Image::default() };
     let disk = SimDisk::from_image(image, Options::new(1, small_config().buffer_bytes));
     let life = Life::open(disk, &small_config()).unwrap();
     assert_eq!(life.appended, frames());

@@ -120,5 +120,5 @@ fn refused(change: impl FnOnce(&mut [Vec<u8>])) -> OpenError {
     let mut files: Vec<Vec<u8>> = a_log(1).segments.into_values().collect();
     change(&mut files);
     let segments = (0..).map(SegmentNumber).zip(files).collect();
-    refusal(Image { segments }, &small_config())
+    refusal(Image { segments, ..Image::default() }, &small_config())
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::aside::{self, Leftovers};
 use super::durable::create_directory;
 use crate::disk::SegmentFile;
 use crate::format::SegmentNumber;
@@ -55,6 +56,64 @@ impl Directory {
     /// Whether files are opened with O_DIRECT.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct
+    }
+
+    /// Undoes or finishes what a repair left that broke off; says whether that changed the log.
+    pub(crate) fn clear_leftovers(&self) -> io::Result<bool> {
+        let Some(number) = Leftovers::find(&self.path)?.undo(&self.path)? else { return Ok(false) };
+        self.finish_aside(number)?;
+        Ok(true)
+    }
+
+    /// The number of the next place for files that are set aside.
+    pub(crate) fn next_aside(&self) -> io::Result<u32> {
+        aside::next(&self.path)
+    }
+
+    /// Makes a place for the files from this segment on.
+    pub(crate) fn begin_aside(&self, first: SegmentNumber) -> io::Result<u32> {
+        aside::begin(&self.path, first)
+    }
+
+    /// Gives a segment's file a second name there.
+    pub(crate) fn link_aside(&self, number: u32, segment: SegmentNumber) -> io::Result<()> {
+        aside::link(&self.path, number, name_of(segment).as_str())
+    }
+
+    /// Takes the files behind the first one that is set aside out of the log.
+    pub(crate) fn finish_aside(&self, number: u32) -> io::Result<()> {
+        let (_, first) = aside::unfinished(&self.path, number)?;
+        let mut behind = self.numbers()?;
+        behind.retain(|number| *number > first);
+        behind.sort();
+        for number in behind.into_iter().rev() {
+            self.remove(number)?;
+        }
+        aside::finish(&self.path, number)
+    }
+
+    /// Makes the file of a replacement, empty, durably.
+    pub(crate) fn create_replacement(&self, number: SegmentNumber) -> io::Result<File> {
+        let name = replacement_name_of(number);
+        let file = self.open_file(name.as_str(), OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)?;
+        self.sync()?;
+        Ok(file)
+    }
+
+    /// Gives a replacement its segment's name, durably.
+    pub(crate) fn commit_replacement(&self, number: SegmentNumber) -> io::Result<()> {
+        let from = self.path.join(replacement_name_of(number).as_str());
+        std::fs::rename(from, self.path.join(name_of(number).as_str()))?;
+        self.sync()
+    }
+
+    /// The numbers of the segments, in no order.
+    fn numbers(&self) -> io::Result<Vec<SegmentNumber>> {
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            numbers.extend(number_of(&entry?.file_name()));
+        }
+        Ok(numbers)
     }
 
     /// The segments, ascending. `WouldBlock` when a process that died still writes to one after `lock_wait`.
@@ -223,6 +282,10 @@ fn name_of(number: SegmentNumber) -> Name {
 
 fn unfinished_name_of(number: SegmentNumber) -> Name {
     Name::new(number, "tmp")
+}
+
+fn replacement_name_of(number: SegmentNumber) -> Name {
+    Name::new(number, "new")
 }
 
 fn is_unfinished(name: &str) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: of everything in this crate only `buffer.rs` and `ring.rs` hold unsafe code.
 
+mod aside;
 mod buffer;
 mod choice;
 mod directory;
@@ -30,7 +31,7 @@ pub(crate) use segment_files::SegmentFiles;
 
 use directory::Directory;
 use flush_thread::ThreadWriter;
-use preparer::{Preparer, write_all};
+use preparer::{Preparer, allocate, write_all};
 use ring::RingWriter;
 use transfer::Failure;
 
@@ -52,6 +53,8 @@ pub struct Device {
     active: SegmentNumber,
     /// The segment read last, during recovery.
     reading: Option<(SegmentNumber, File)>,
+    /// The file that is to take a segment's place.
+    replacement: Option<(SegmentNumber, File)>,
 }
 
 /// One way to make writes durable.
@@ -85,6 +88,7 @@ impl Device {
             strategy_reason,
             active: SegmentNumber(0),
             reading: None,
+            replacement: None,
         })
     }
 
@@ -104,10 +108,16 @@ impl Device {
 
 impl Disk for Device {
     fn segments(&mut self) -> Result<Vec<SegmentFile>, DiskError> {
-        self.directory.segments(self.lock_wait).map_err(|error| {
+        let listed = self.directory.segments(self.lock_wait).map_err(|error| {
             let held = error.kind() == io::ErrorKind::WouldBlock;
             DiskError::new(if held { Operation::Open } else { Operation::List }, None, error)
-        })
+        })?;
+        // Only now: a process that died may have been writing until its locks were free.
+        if !self.directory.clear_leftovers().map_err(|error| DiskError::new(Operation::List, None, error))? {
+            return Ok(listed);
+        }
+        let again = self.directory.segments(self.lock_wait);
+        again.map_err(|error| DiskError::new(Operation::List, None, error))
     }
 
     fn buffer_bytes(&self) -> usize {
@@ -137,15 +147,8 @@ impl Disk for Device {
     }
 
     fn zero(&mut self, segment: SegmentNumber, offset: u64, bytes: u64) -> Result<(), DiskError> {
-        const CHUNK_BYTES: u64 = 256 << 10;
         let file = self.file_to_write(segment)?;
-        let zeros = AlignedBuffer::new(CHUNK_BYTES as usize);
-        for start in (0..bytes).step_by(CHUNK_BYTES as usize) {
-            let chunk = &zeros.bytes()[..(bytes - start).min(CHUNK_BYTES) as usize];
-            write_all(&file, chunk, offset + start)
-                .map_err(|error| DiskError::new(Operation::Write, segment, error))?;
-        }
-        Ok(())
+        write_zeros(&file, offset, bytes).map_err(|error| DiskError::new(Operation::Write, segment, error))
     }
 
     fn flush(&mut self, segment: SegmentNumber) -> Result<(), DiskError> {
@@ -172,6 +175,51 @@ impl Disk for Device {
 
     fn poll_prepared(&mut self) -> Option<Result<SegmentNumber, DiskError>> {
         self.preparer.poll()
+    }
+
+    fn create_replacement(&mut self, segment: SegmentNumber, bytes: u64) -> Result<(), DiskError> {
+        let failed = |error| DiskError::new(Operation::Prepare, segment, error);
+        let file = self.directory.create_replacement(segment).map_err(failed)?;
+        allocate(&file, bytes).and_then(|()| write_zeros(&file, 0, bytes)).map_err(failed)?;
+        self.replacement = Some((segment, file));
+        Ok(())
+    }
+
+    fn write_replacement(&mut self, offset: u64, buffer: usize, bytes: usize) -> Result<(), DiskError> {
+        let (segment, file) = self.replacement.as_ref().expect("a replacement was made before");
+        let bytes = &self.writer.buffer(buffer)[..bytes];
+        write_all(file, bytes, offset).map_err(|error| DiskError::new(Operation::Write, *segment, error))
+    }
+
+    fn flush_replacement(&mut self) -> Result<(), DiskError> {
+        let (segment, file) = self.replacement.as_ref().expect("a replacement was made before");
+        file.sync_all().map_err(|error| DiskError::new(Operation::Flush, *segment, error))
+    }
+
+    fn next_aside(&mut self) -> Result<u32, DiskError> {
+        self.directory.next_aside().map_err(|error| DiskError::new(Operation::SetAside, None, error))
+    }
+
+    fn begin_aside(&mut self, first: SegmentNumber) -> Result<u32, DiskError> {
+        self.directory.begin_aside(first).map_err(|error| DiskError::new(Operation::SetAside, None, error))
+    }
+
+    fn link_aside(&mut self, number: u32, segment: SegmentNumber) -> Result<(), DiskError> {
+        let linked = self.directory.link_aside(number, segment);
+        linked.map_err(|error| DiskError::new(Operation::SetAside, segment, error))
+    }
+
+    fn commit_replacement(&mut self) -> Result<(), DiskError> {
+        let (segment, file) = self.replacement.take().expect("a replacement was made before");
+        drop(file);
+        let committed = self.directory.commit_replacement(segment);
+        committed.map_err(|error| DiskError::new(Operation::SetAside, segment, error))
+    }
+
+    fn finish_aside(&mut self, number: u32) -> Result<(), DiskError> {
+        self.reading = None;
+        let finished = self.directory.finish_aside(number);
+        finished.map_err(|error| DiskError::new(Operation::SetAside, None, error))
     }
 
     fn submit(&mut self, buffer: usize, offset: u64, bytes: usize) -> Result<(), DiskError> {
@@ -251,6 +299,16 @@ impl Writer {
             Self::Thread(thread) => thread.poll(),
         }
     }
+}
+
+fn write_zeros(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    const CHUNK_BYTES: u64 = 256 << 10;
+    let zeros = AlignedBuffer::new(CHUNK_BYTES as usize);
+    for start in (0..bytes).step_by(CHUNK_BYTES as usize) {
+        let chunk = &zeros.bytes()[..(bytes - start).min(CHUNK_BYTES) as usize];
+        write_all(file, chunk, offset + start)?;
+    }
+    Ok(())
 }
 
 fn read_all(file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {

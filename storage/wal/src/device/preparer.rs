@@ -135,7 +135,7 @@ impl Helper {
 }
 
 /// Allocates all extents at once, so that they lie together and a lack of space shows before any byte is written.
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     loop {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Err(Errno::INTR) => {}

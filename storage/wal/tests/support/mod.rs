@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod mount;
+pub mod repair;
 pub mod sim;
 
 use std::path::Path;
