@@ -131,7 +131,7 @@ fn check_welcome(welcome: &Welcome) -> Result<(), AttachError> {
     Ok(())
 }
 
-fn connect_error(path: &Path, error: SocketError) -> AttachError {
+pub(crate) fn connect_error(path: &Path, error: SocketError) -> AttachError {
     let path: PathBuf = path.to_owned();
     match error {
         SocketError::System(Errno::NOENT | Errno::CONNREFUSED | Errno::NOTSOCK | Errno::NOTDIR) => {
@@ -144,7 +144,7 @@ fn connect_error(path: &Path, error: SocketError) -> AttachError {
     }
 }
 
-fn socket_error(error: SocketError) -> AttachError {
+pub(crate) fn socket_error(error: SocketError) -> AttachError {
     match error {
         SocketError::System(errno) => AttachError::System(errno.into()),
         SocketError::HungUp => AttachError::HungUp,

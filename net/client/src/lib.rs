@@ -38,6 +38,7 @@ mod door;
 pub mod elsewhere;
 mod error;
 mod handshake;
+mod inquiry;
 mod options;
 mod read;
 mod receipts;
@@ -51,12 +52,13 @@ mod write;
 pub use client::Client;
 pub use elsewhere::Unanswered;
 pub use error::{AttachError, LinearizableError, PutError, ReadError, WaitError, WriteError};
+pub use inquiry::{INQUIRY_BYTES_MAX, InquiryError, inquire, inquire_within};
 pub use options::Options;
 pub use read::View;
 pub use subscription::{Change, Subscription};
 pub use ticket::{Expected, Meta, Stats, Ticket, Visible};
 
-pub use io_oi_record::attach::AttachRefusal;
+pub use io_oi_record::attach::{AttachRefusal, Inquiry, Submission};
 pub use io_oi_record::{
     ClusterId, Durability, Epoch, Nanos, NodeId, Outcome, Receipt, RefusalCode, Sequence, SessionId,
     SessionSequence, ShardId, Stage,

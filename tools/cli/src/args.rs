@@ -43,9 +43,19 @@ pub(crate) enum Command {
     /// Found a cluster.
     #[command(subcommand)]
     Genesis(cluster::Genesis),
+    /// Who belongs to the cluster.
+    #[command(subcommand)]
+    Peer(cluster::Peer),
+    /// Who leads.
+    #[command(subcommand)]
+    Leader(cluster::Leader),
     /// Proofs of lies.
     #[command(subcommand)]
     Evidence(cluster::Evidence),
+    /// Write a file that proves a key's newest committed value to anybody.
+    Prove(cluster::Prove),
+    /// Check a proof file, offline, with nothing but the genesis.
+    Verify(cluster::Verify),
 }
 
 #[derive(Args, Debug)]
@@ -188,7 +198,7 @@ Exit codes:
   0  done
   1  failed for another reason
   2  the command line is wrong
-  3  the key does not exist
+  3  the key, the member or the evidence does not exist
   4  refused by the node (precondition, prefix, size, full)
   5  no node reachable
   6  no receipt in time: the outcome of the write is open

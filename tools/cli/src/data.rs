@@ -29,7 +29,7 @@ pub(crate) fn get(client: &mut Client, output: Output, get: &Get) -> Result<(), 
             object.insert("found".to_owned(), false.into());
             output.result(object, String::new)?;
         }
-        return Err(Failure::NotFound { key: bytes::escaped(&key) });
+        return Err(Failure::no_key(&bytes::escaped(&key)));
     };
     if get.raw && !output.is_json() {
         return output.raw(&value);

@@ -4,23 +4,86 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use io_oi_record::evidence::{Evidence, Proof};
+use io_oi_client::Inquiry;
+use io_oi_record::evidence::{Evidence, Proof, SignedEvidence};
+use io_oi_record::{Noun, peek_noun};
 use serde_json::{Value, json};
 
-use crate::args::cluster::{Evidence as Verb, EvidenceVerify};
+use crate::args::cluster::{EvidenceExport, EvidenceVerify};
 use crate::failure::Failure;
 use crate::genesis;
+use crate::keys;
 use crate::output::{Output, table};
+use crate::view::{View, short};
 
-/// One of the verbs.
-pub(crate) fn evidence(output: Output, verb: &Verb) -> Result<(), Failure> {
-    match verb {
-        Verb::Verify(check) => verify(output, check),
+/// What the node holds.
+pub(crate) fn list(output: Output, socket: &Path) -> Result<(), Failure> {
+    let view = View::at(socket);
+    if output.is_json() {
+        return output.result(view.object(&Inquiry::Evidence)?, String::new);
+    }
+    let (list, peers) = (view.evidence()?.evidence, view.peers()?);
+    if list.is_empty() {
+        return output.tell("No evidence: nobody was caught lying.");
+    }
+    let mut rows =
+        vec![["hash", "accused", "kind", "shard", "reporter", "barred for good"].map(str::to_owned).to_vec()];
+    rows.extend(list.iter().map(|row| {
+        vec![
+            short(&row.hash),
+            peers.name_of(&row.accused),
+            row.kind.clone(),
+            row.shard.to_string(),
+            peers.name_of(&row.reporter),
+            if row.is_final { "yes" } else { "no, only here" }.to_owned(),
+        ]
+    }));
+    output.tell(&table(&rows))
+}
+
+/// One piece of evidence into a file.
+pub(crate) fn export(output: Output, socket: &Path, arguments: &EvidenceExport) -> Result<(), Failure> {
+    let view = View::at(socket);
+    let hash = find(&view, &arguments.hash)?;
+    let inquiry = Inquiry::EvidenceExport(hash.parse().map_err(Failure::other)?);
+    let bytes = view.ask(&inquiry, PATIENCE)?;
+    let out = arguments.out.clone().unwrap_or_else(|| format!("{}.evidence", short(&hash)).into());
+    keys::replace(&out, &bytes)?;
+    // Whatever the node said: what was written is read and checked as a stranger would.
+    let accused = read(&out)?.check().map_err(|error| Failure::NotProven {
+        what: format!("{}: {error}", out.display()),
+        help: "suspect the node that was asked".to_owned(),
+    })?;
+    let fields = json!({"hash": hash, "accused": accused.to_string(), "file": out.display().to_string(),
+        "file_bytes": bytes.len()});
+    let Value::Object(fields) = fields else { unreachable!("json! of an object is an object") };
+    output.result(fields, || {
+        let file = out.display();
+        format!(
+            "{file} convicts {accused}.\nAnybody may check it: io_oi evidence verify {file} --genesis GENESIS"
+        )
+    })
+}
+
+fn find(view: &View, beginning: &str) -> Result<String, Failure> {
+    let list = view.evidence()?.evidence;
+    let mut found = list.iter().filter(|row| row.hash.starts_with(beginning));
+    match (found.next(), found.next()) {
+        (Some(row), None) => Ok(row.hash.clone()),
+        (Some(_), Some(_)) => {
+            Err(Failure::Usage { what: format!("several hashes begin with `{beginning}`: give more of it") })
+        }
+        (None, _) => Err(Failure::NotFound {
+            what: format!("evidence `{beginning}`"),
+            help: "`io_oi evidence list` shows what this node holds",
+        }),
     }
 }
 
-fn verify(output: Output, arguments: &EvidenceVerify) -> Result<(), Failure> {
+/// Checks a file with the genesis alone.
+pub(crate) fn verify(output: Output, arguments: &EvidenceVerify) -> Result<(), Failure> {
     let genesis = genesis::read_complete(&arguments.genesis)?.genesis;
     let evidence = read(&arguments.file)?;
     let not_proven = |what: String| Failure::NotProven {
@@ -84,7 +147,11 @@ pub(crate) fn read(path: &Path) -> Result<Evidence, Failure> {
             "name the file that `io_oi evidence export` wrote",
         )
     })?;
-    Evidence::decode(&bytes).map_err(|error| Failure::NotProven {
+    let evidence = match peek_noun(&bytes) {
+        Some(Noun::SignedEvidence) => SignedEvidence::decode(&bytes).map(|signed| signed.evidence),
+        _ => Evidence::decode(&bytes),
+    };
+    evidence.map_err(|error| Failure::NotProven {
         what: format!("{} is no evidence: {error}", path.display()),
         help: "export it again, and copy the file whole".to_owned(),
     })
@@ -125,3 +192,5 @@ fn explain(proof: &Proof) -> String {
         }
     }
 }
+
+const PATIENCE: Duration = Duration::from_secs(5);

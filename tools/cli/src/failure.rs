@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use io_oi_client::{AttachError, PutError, ReadError, WaitError, WriteError};
+use io_oi_client::{AttachError, AttachRefusal, InquiryError, PutError, ReadError, WaitError, WriteError};
 use miette::Diagnostic;
 
 /// Every way to fail. The exit codes are part of the interface: see `--help`.
@@ -18,9 +18,9 @@ pub(crate) enum Failure {
     #[error("{what}")]
     #[diagnostic(code(io_oi::usage), help("see `io_oi help` and `io_oi help COMMAND`"))]
     Usage { what: String },
-    #[error("there is no key `{key}`")]
-    #[diagnostic(code(io_oi::not_found), help("keys are exact bytes; `io_oi watch` shows what is written"))]
-    NotFound { key: String },
+    #[error("there is no {what}")]
+    #[diagnostic(code(io_oi::not_found), help("{help}"))]
+    NotFound { what: String, help: &'static str },
     #[error("refused: {text}")]
     #[diagnostic(code(io_oi::refused))]
     Refused {
@@ -39,7 +39,9 @@ pub(crate) enum Failure {
     #[error("{what}")]
     #[diagnostic(
         code(io_oi::outcome_open),
-        help("the write may still happen: read the key before writing it again")
+        help(
+            "it may still happen: look (`io_oi get`, `io_oi peer list`, `io_oi leader show`) before doing it again"
+        )
     )]
     OutcomeOpen { what: String },
     /// A file does not hold what it says that it holds.
@@ -84,6 +86,26 @@ impl Failure {
             Failure::Unreachable { .. } => "unreachable",
             Failure::OutcomeOpen { .. } => "outcome-open",
             Failure::NotProven { .. } => "not-proven",
+        }
+    }
+
+    /// The key does not exist.
+    pub(crate) fn no_key(key: &str) -> Self {
+        let help = "keys are exact bytes; `io_oi watch` shows what is written";
+        Failure::NotFound { what: format!("key `{key}`"), help }
+    }
+
+    /// A question to the node was not answered.
+    pub(crate) fn from_inquiry(socket: &std::path::Path, error: InquiryError) -> Self {
+        match error {
+            InquiryError::Unreachable(error) => Failure::from_attach(socket, error),
+            InquiryError::Refused { code: AttachRefusal::Undecided, text } => {
+                Failure::OutcomeOpen { what: text }
+            }
+            InquiryError::Refused { code, text } => {
+                Failure::Refused { name: code.name().to_owned(), text, help: None }
+            }
+            error => Failure::other(error),
         }
     }
 

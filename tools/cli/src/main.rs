@@ -9,11 +9,16 @@ mod dev;
 mod evidence;
 mod failure;
 mod genesis;
+mod governance;
 mod keys;
+mod leader;
 mod node_run;
 mod output;
+mod peer;
 mod place;
+mod proof;
 mod status;
+mod view;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Parser;
 use io_oi_client::{Client, Options};
 
+use args::cluster::Evidence;
 use args::{Arguments, Command, Node};
 use failure::Failure;
 use output::Output;
@@ -66,7 +72,15 @@ fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
             catch_signals()?;
             watch::watch(&mut attach(socket)?, output, watch, &INTERRUPTED)
         }
-        Command::Evidence(verb) => evidence::evidence(output, verb),
+        Command::Evidence(Evidence::Verify(check)) => evidence::verify(output, check),
+        Command::Evidence(Evidence::List) => evidence::list(output, &find_socket(socket)?),
+        Command::Evidence(Evidence::Export(export)) => {
+            evidence::export(output, &find_socket(socket)?, export)
+        }
+        Command::Peer(verb) => peer::peer(output, &find_socket(socket)?, verb),
+        Command::Leader(verb) => leader::leader(output, &find_socket(socket)?, verb),
+        Command::Prove(prove) => proof::prove(output, &find_socket(socket)?, prove),
+        Command::Verify(verify) => proof::verify(output, verify),
         Command::Genesis(verb) => genesis::genesis(output, verb),
         Command::Status(status) => status::status(&mut attach(socket)?, output, status),
     }

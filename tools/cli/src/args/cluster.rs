@@ -2,9 +2,12 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use io_oi_record::{ControlMode, NodeId, OperatorId, TrustMode};
+use io_oi_record::{ControlMode, Hash, Member, NodeId, OperatorId, TrustMode};
+
+use super::seconds;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Genesis {
@@ -76,10 +79,100 @@ pub(crate) struct GenesisKey {
 }
 
 #[derive(Subcommand, Debug)]
+pub(crate) enum Peer {
+    /// Who belongs to the cluster, and how far each has come.
+    #[command(after_help = "Example:\n  io_oi peer list --json")]
+    List,
+    /// Let a new node follow the cluster. It holds everything and counts for nothing until it is promoted.
+    #[command(
+        after_help = "Example:\n  io_oi peer add n4=3fa1…@10.0.0.4:7000 --operator-key operator.key\n  (KEY is what `io_oi genesis key DIR/node.key` printed on the new node)"
+    )]
+    Add(PeerAdd),
+    /// Let a learner that is level count as a voter.
+    #[command(after_help = "Example:\n  io_oi peer promote n4 --operator-key operator.key")]
+    Promote(PeerChange),
+    /// Take a member out.
+    #[command(after_help = "Example:\n  io_oi peer remove n2 --operator-key operator.key")]
+    Remove(PeerChange),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PeerAdd {
+    /// The new member: NAME=KEY@HOST:PORT.
+    #[arg(value_name = "MEMBER", value_parser = member)]
+    pub(crate) member: Member,
+    #[command(flatten)]
+    pub(crate) operator: Operator,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PeerChange {
+    /// The member's name, key, or the beginning of its key.
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) operator: Operator,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Leader {
+    /// Who leads each shard.
+    #[command(after_help = "Example:\n  io_oi leader show")]
+    Show,
+    /// Name the node that may lead (strict control). Also when no leader lives: then ask the appointed node itself.
+    #[command(
+        after_help = "Example:\n  io_oi leader appoint n2 --operator-key operator.key --socket /var/lib/n2/io_oi.sock"
+    )]
+    Appoint(LeaderChange),
+    /// Hand the lead over to a node that is level, and wait until it leads.
+    #[command(after_help = "Example:\n  io_oi leader transfer n2 --shard 0 --operator-key operator.key")]
+    Transfer(LeaderChange),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LeaderChange {
+    /// The member's name, key, or the beginning of its key.
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    /// Only this shard [default: every shard].
+    #[arg(long, value_name = "N")]
+    pub(crate) shard: Option<u16>,
+    #[command(flatten)]
+    pub(crate) operator: Operator,
+}
+
+/// Who decides, and how long to wait for the answer.
+#[derive(Args, Debug)]
+pub(crate) struct Operator {
+    /// The operator's key file [default: IO_OI_OPERATOR_KEY, then the one of the newest `io_oi dev`].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_key: Option<PathBuf>,
+    /// Give up waiting after this many seconds (the outcome is then open).
+    #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Subcommand, Debug)]
 pub(crate) enum Evidence {
+    /// Proofs of lies that this node holds.
+    #[command(after_help = "Example:\n  io_oi evidence list")]
+    List,
+    /// Write one piece of evidence into a file that convicts by itself.
+    #[command(after_help = "Example:\n  io_oi evidence export 7b21 --out n3.evidence")]
+    Export(EvidenceExport),
     /// Check an evidence file, offline, with nothing but the genesis.
     #[command(after_help = "Example:\n  io_oi evidence verify n3.evidence --genesis cluster.genesis")]
     Verify(EvidenceVerify),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EvidenceExport {
+    /// The evidence's hash or the beginning of it, as `evidence list` shows it.
+    #[arg(value_name = "HASH", value_parser = hash_beginning)]
+    pub(crate) hash: String,
+    /// The file to write [default: HASH.evidence].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -90,6 +183,31 @@ pub(crate) struct EvidenceVerify {
     /// The cluster's genesis.
     #[arg(long, value_name = "FILE")]
     pub(crate) genesis: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  io_oi prove risk/limit --out limit.proof")]
+pub(crate) struct Prove {
+    /// The key.
+    pub(crate) key: std::ffi::OsString,
+    /// The file to write [default: io_oi.proof].
+    #[arg(long, value_name = "FILE", default_value = "io_oi.proof")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) form: super::Form,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  io_oi verify limit.proof --genesis cluster.genesis")]
+pub(crate) struct Verify {
+    /// The proof file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The cluster's genesis.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: PathBuf,
+    #[command(flatten)]
+    pub(crate) form: super::Form,
 }
 
 /// Who may stand for leader.
@@ -149,6 +267,12 @@ fn founder(text: &str) -> Result<Founder, String> {
     Ok(Founder { name: name.to_owned(), node, address: address.to_owned() })
 }
 
+fn member(text: &str) -> Result<Member, String> {
+    let Founder { name, node, address } = founder(text)?;
+    let node = node.ok_or_else(|| format!("{FORM}; `io_oi genesis key FILE` makes a key and prints it"))?;
+    Ok(Member { node, name, address })
+}
+
 /// The form is checked here, reachability is the network's: a name that does not resolve yet is let through.
 fn check_address(address: &str) -> Result<(), String> {
     let (host, port) = address.rsplit_once(':').ok_or("an address is HOST:PORT")?;
@@ -164,6 +288,16 @@ fn check_address(address: &str) -> Result<(), String> {
 /// Where an address leads to now.
 pub(crate) fn resolve(address: &str) -> std::io::Result<Option<SocketAddr>> {
     Ok(address.to_socket_addrs()?.next())
+}
+
+fn hash_beginning(text: &str) -> Result<String, String> {
+    let is_hash =
+        !text.is_empty() && text.len() <= 2 * Hash::BYTES && text.chars().all(|c| c.is_ascii_hexdigit());
+    if is_hash {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("a hash, or its first hexadecimal digits".to_owned())
+    }
 }
 
 const FORM: &str = "a member is NAME=KEY@HOST:PORT, KEY being 64 hexadecimal digits";
@@ -192,5 +326,16 @@ mod tests {
         {
             assert!(founder(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_member_needs_its_key() {
+        assert!(member("n1@host:7000").unwrap_err().contains("genesis key"));
+    }
+
+    #[test]
+    fn a_hash_may_be_cut_short() {
+        assert_eq!(hash_beginning("7B2").as_deref(), Ok("7b2"));
+        assert!(hash_beginning("").is_err() && hash_beginning("xyz").is_err());
     }
 }
