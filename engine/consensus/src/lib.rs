@@ -12,8 +12,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod certificate;
 mod chain;
 mod epoch;
+pub mod governance;
 mod machine;
 mod membership;
 mod note;
@@ -21,12 +23,16 @@ mod pipeline;
 mod position;
 mod recovery;
 mod signing;
+pub mod watch;
 
+pub use certificate::{Certifier, VoteOutcome};
 pub use chain::{ChainError, ChainTip};
 pub use epoch::{EpochLife, Role};
+pub use governance::Governance;
 pub use machine::{Group, Machine, NotAVoter};
 pub use membership::{Membership, MembershipError, VoterIndex, VoterSet};
 pub use note::{EpochClaim, NOTE_BYTES, NoteError, Seal};
 pub use position::Positions;
 pub use recovery::RecoverError;
 pub use signing::SigningRefused;
+pub use watch::{ReportRefused, Watch};

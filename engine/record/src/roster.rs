@@ -226,7 +226,7 @@ impl Roster {
             && !learner.address.is_empty()
     }
 
-    /// A voter stays, and under strict control nobody leaves who is appointed: appoint another first.
+    /// [P-94] A voter stays, and under strict control nobody leaves who is appointed: appoint another first.
     fn allows_removal(&self, node: NodeId) -> bool {
         let is_appointed = self.control == ControlMode::Strict
             && self.appointed.iter().any(|appointed| appointed.node == node);
