@@ -3,6 +3,7 @@
 //! Invariant: no frame is handed out whose checksum, chain, number or place is wrong, and none behind the last that was
 //! durable when it was asked for.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::block_index::BlockIndex;
@@ -15,7 +16,8 @@ use crate::format::{
     frame_bytes,
 };
 use crate::limits::{
-    BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, READ_BYTES, SECTOR_BYTES, align_up, buffer_bytes_for,
+    BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, FRAME_KIND_RESERVED, READ_BYTES, SECTOR_BYTES, align_up,
+    buffer_bytes_for,
 };
 use crate::places::{Place, Places};
 
@@ -73,6 +75,19 @@ impl LogReader {
         let mut read =
             |segment: SegmentNumber, offset: u64, into: &mut [u8]| files.read(segment, offset, into);
         self.scanner.read_block(&mut read, place, out)
+    }
+
+    /// Hands out every durable frame of the caller's from the block's own on, of any kind, in the order of the log, until
+    /// the visitor breaks off. Superseded blocks may stand among them. Hands out nothing when the block is not durable.
+    pub fn visit_from(
+        &mut self,
+        place: &BlockPlace,
+        visitor: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let files = &mut self.files;
+        let mut read =
+            |segment: SegmentNumber, offset: u64, into: &mut [u8]| files.read(segment, offset, into);
+        self.scanner.visit(&mut read, place, visitor)
     }
 }
 
@@ -136,39 +151,52 @@ impl Scanner {
         place: &BlockPlace,
         out: &mut Vec<u8>,
     ) -> Result<bool, ReadError> {
+        let mut found = false;
+        self.visit(read, place, &mut |frame| {
+            found = true;
+            out.clear();
+            out.extend_from_slice(frame.bytes);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// As [`LogReader::visit_from`].
+    pub(crate) fn visit(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        place: &BlockPlace,
+        visitor: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
         if self.through != place.through {
             // What is held may be older than what is durable by now.
             self.window.segment = None;
             self.through = place.through;
         }
         let mut cursor = match self.cursor.take() {
-            Some(cursor)
-                if cursor.log == place.log && cursor.from == place.from && cursor.passed < place.sequence =>
-            {
-                cursor
-            }
+            Some(cursor) if cursor.serves(place) => cursor,
             _ => self.start(read, place)?,
         };
-        loop {
-            if cursor.next > place.through {
-                return Ok(false);
-            }
-            let is_candidate = cursor.next >= place.from;
+        let mut is_found = false;
+        while cursor.next <= place.through {
+            let index = cursor.next;
             let Some(frame) = next_frame(&mut self.window, read, &mut cursor)? else {
                 self.next_batch(read, &mut cursor)?;
                 continue;
             };
-            if frame.kind != place.kind || !is_candidate {
-                continue;
+            let is_block = frame.kind == place.kind && index >= place.from;
+            let was_found = is_found;
+            if is_block && !is_found {
+                cursor.passed = frame.sequence;
+                is_found = frame.sequence >= place.sequence;
             }
-            cursor.passed = frame.sequence;
-            if frame.sequence >= place.sequence {
-                out.clear();
-                out.extend_from_slice(frame.bytes);
-                self.cursor = Some(cursor);
-                return Ok(true);
+            if is_found && frame.kind.0 < FRAME_KIND_RESERVED && visitor(frame).is_break() {
+                // Behind the block itself the next one may be looked for; further on it may have been passed.
+                self.cursor = (!was_found).then_some(cursor);
+                return Ok(());
             }
         }
+        Ok(())
     }
 
     /// In front of the first frame of the batch where the search begins.
@@ -277,6 +305,11 @@ fn next_frame<'w>(
 }
 
 impl Cursor {
+    /// Whether the block that is asked for lies behind it, found as if the search had begun at the start.
+    fn serves(&self, place: &BlockPlace) -> bool {
+        self.log == place.log && self.from == place.from && self.passed < place.sequence
+    }
+
     fn enter(&mut self, segment: OpenSegment, offset: u64, batch: &BatchHeader) {
         self.segment = segment;
         self.offset = offset + BATCH_HEADER_BYTES as u64;

@@ -4,6 +4,7 @@
 //! a batch never begins in a sector that holds another batch's bytes.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -274,6 +275,19 @@ impl<D: Disk> Wal<D> {
         let mut read =
             |segment: SegmentNumber, offset: u64, into: &mut [u8]| disk.read_aside(segment, offset, into);
         scanner.read_block(&mut read, place, out)
+    }
+
+    /// As [`LogReader::visit_from`](crate::LogReader::visit_from), under the same condition as [`Wal::read_block`].
+    pub fn visit_from(
+        &mut self,
+        place: &BlockPlace,
+        visitor: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let scanner = self.scanner.get_or_insert_with(|| Box::new(Scanner::new(&self.config)));
+        let disk = &mut self.disk;
+        let mut read =
+            |segment: SegmentNumber, offset: u64, into: &mut [u8]| disk.read_aside(segment, offset, into);
+        scanner.visit(&mut read, place, visitor)
     }
 
     /// Bytes of batches that are sure to find room without new disk space, whatever their sizes. A batch takes its
