@@ -120,11 +120,13 @@ pub enum AttachRefusal {
     NotProvable = 11,
     /// What was submitted is not decided yet.
     Undecided = 12,
+    /// Nobody leads a shard, so that no session can be opened.
+    NoLeader = 13,
 }
 
 impl AttachRefusal {
     /// Every refusal.
-    pub const ALL: [AttachRefusal; 12] = [
+    pub const ALL: [AttachRefusal; 13] = [
         AttachRefusal::Malformed,
         AttachRefusal::VersionUnknown,
         AttachRefusal::UserNotAllowed,
@@ -137,6 +139,7 @@ impl AttachRefusal {
         AttachRefusal::NotFound,
         AttachRefusal::NotProvable,
         AttachRefusal::Undecided,
+        AttachRefusal::NoLeader,
     ];
 
     /// Short stable name, kebab-case.
@@ -155,6 +158,7 @@ impl AttachRefusal {
             AttachRefusal::NotFound => "not-found",
             AttachRefusal::NotProvable => "not-provable",
             AttachRefusal::Undecided => "undecided",
+            AttachRefusal::NoLeader => "no-leader",
         }
     }
 
@@ -186,6 +190,9 @@ impl AttachRefusal {
             AttachRefusal::Undecided => {
                 "no quorum has decided yet, it may still do so: look at the status before submitting again"
             }
+            AttachRefusal::NoLeader => {
+                "no leader yet, so no session can be opened: try again in a moment, or ask `io_oi leader show`"
+            }
         }
     }
 
@@ -201,6 +208,7 @@ impl AttachRefusal {
                 | AttachRefusal::ResourcesExhausted
                 | AttachRefusal::NotProvable
                 | AttachRefusal::Undecided
+                | AttachRefusal::NoLeader
         )
     }
 }

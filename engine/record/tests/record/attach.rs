@@ -1,9 +1,13 @@
 //! The handshake's words: limits, versions, and strangers at the door.
 
 use io_oi_record::attach::{
-    ATTACH_VERSION, AttachRefusal, DOOR_DESCRIPTORS, HELLO_MAGIC, Hello, Packet, Refused, ShardDoor, Welcome,
+    ATTACH_VERSION, Answer, AttachRefusal, DOOR_DESCRIPTORS, HELLO_MAGIC, Hello, Inquiry, Packet, Refused,
+    ShardDoor, Submission, Welcome,
 };
-use io_oi_record::limits::{PACKET_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX, REFUSAL_TEXT_BYTES_MAX};
+use io_oi_record::limits::{
+    ANSWER_BYTES_MAX, KEY_BYTES_MAX, PACKET_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX,
+    REFUSAL_TEXT_BYTES_MAX, SIGNED_GOVERNANCE_BYTES_MAX,
+};
 use io_oi_record::*;
 
 use crate::corpus::packets;
@@ -78,4 +82,43 @@ fn every_refusal_has_a_name_and_says_what_to_do() {
         assert!(Refused::of(refusal).encode().is_ok());
     }
     assert_eq!(DOOR_DESCRIPTORS.len(), 5);
+}
+
+#[test]
+fn a_long_answer_is_cut_into_packets_that_join_again() {
+    for length in [0, 1, ANSWER_BYTES_MAX, ANSWER_BYTES_MAX + 1, 3 * ANSWER_BYTES_MAX] {
+        let whole: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        let (mut joined, mut last_count) = (Vec::new(), 0);
+        for answer in Answer::split(&whole) {
+            let bytes = answer.encode().expect("within the limits");
+            assert!(bytes.len() <= PACKET_BYTES_MAX);
+            let read = Answer::decode(&bytes).expect("valid");
+            assert_eq!(last_count, 0, "nothing follows the last");
+            last_count += usize::from(read.is_last);
+            joined.extend(read.bytes);
+        }
+        assert!(joined == whole && last_count == 1, "{length} bytes");
+    }
+}
+
+#[test]
+fn the_largest_inquiry_fits_one_packet_and_no_larger_one_goes_out() {
+    let largest = Submission { shard: ShardId(63), signed: vec![1; SIGNED_GOVERNANCE_BYTES_MAX] };
+    for (inquiry, too_large) in [
+        (Inquiry::Prove(vec![1; KEY_BYTES_MAX]), Inquiry::Prove(vec![1; KEY_BYTES_MAX + 1])),
+        (
+            Inquiry::Govern(largest.clone()),
+            Inquiry::Govern(Submission {
+                signed: vec![1; SIGNED_GOVERNANCE_BYTES_MAX + 1],
+                ..largest.clone()
+            }),
+        ),
+    ] {
+        let bytes = inquiry.encode().expect("within the limits");
+        assert!(bytes.len() <= PACKET_BYTES_MAX);
+        assert_eq!(Inquiry::decode(&bytes), Ok(inquiry));
+        assert!(matches!(too_large.encode(), Err(EncodeError::TooLong { .. })));
+    }
+    assert!(matches!(Inquiry::Prove(vec![]).encode(), Err(EncodeError::Empty { .. })));
+    assert!(Inquiry::Govern(Submission { shard: ShardId(64), ..largest }).encode().is_err());
 }

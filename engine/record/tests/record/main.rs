@@ -8,6 +8,7 @@ mod evidence;
 mod format_page;
 mod golden;
 mod messages;
+mod proofs;
 mod round_trip;
 mod shapes;
 mod signatures;
