@@ -38,6 +38,11 @@ struct State {
     active: SegmentNumber,
     buffer_in_flight: Option<usize>,
     preparing: VecDeque<SegmentHeader>,
+    /// A segment that a repair makes, until it takes its place.
+    replacement: Option<(SegmentNumber, Vec<u8>)>,
+    /// The segment behind which a repair is not through with clearing.
+    clearing: Option<SegmentNumber>,
+    repairs: u32,
 }
 
 /// A handle to one disk. The log has one, the world another.
@@ -59,6 +64,9 @@ impl SimulatedDisk {
             active: SegmentNumber(0),
             buffer_in_flight: None,
             preparing: VecDeque::new(),
+            replacement: None,
+            clearing: None,
+            repairs: 0,
         };
         Self { state: Rc::new(RefCell::new(state)), memory: Vec::new() }
     }
@@ -165,6 +173,14 @@ impl State {
     }
 }
 
+impl State {
+    fn clear(&mut self) {
+        if let Some(first) = self.clearing.take() {
+            self.durable.segments.retain(|number, _| *number <= first);
+        }
+    }
+}
+
 impl Image {
     fn write(&mut self, segment: SegmentNumber, offset: u64, bytes: &[u8]) {
         // A segment that was removed takes no late bytes.
@@ -180,7 +196,12 @@ impl Image {
 
 impl Disk for SimulatedDisk {
     fn segments(&mut self) -> Result<Vec<SegmentFile>, DiskError> {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
+        // A repair that a crash broke off is undone, or finished.
+        if state.replacement.take().is_some() {
+            state.clearing = None;
+        }
+        state.clear();
         let file = |(number, bytes): (&SegmentNumber, &Vec<u8>)| SegmentFile {
             number: *number,
             bytes: bytes.len() as u64,
@@ -276,6 +297,56 @@ impl Disk for SimulatedDisk {
         state.durable.segments.insert(header.number, file);
         Some(Ok(header.number))
     }
+
+    fn create_replacement(&mut self, segment: SegmentNumber, bytes: u64) -> Result<(), DiskError> {
+        let mut state = self.state.borrow_mut();
+        if state.durable.bytes().saturating_add(bytes) > state.space_bytes {
+            return Err(DiskError::new(Operation::Prepare, segment, io::ErrorKind::StorageFull));
+        }
+        state.replacement = Some((segment, vec![0; bytes as usize]));
+        Ok(())
+    }
+
+    fn write_replacement(&mut self, offset: u64, buffer: usize, bytes: usize) -> Result<(), DiskError> {
+        let mut state = self.state.borrow_mut();
+        let (_, file) = state.replacement.as_mut().expect("a replacement was made before");
+        file[offset as usize..offset as usize + bytes].copy_from_slice(&self.memory[buffer][..bytes]);
+        Ok(())
+    }
+
+    fn flush_replacement(&mut self) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    fn next_aside(&mut self) -> Result<u32, DiskError> {
+        Ok(self.state.borrow().repairs + 1)
+    }
+
+    fn begin_aside(&mut self, first: SegmentNumber) -> Result<u32, DiskError> {
+        let mut state = self.state.borrow_mut();
+        state.clearing = Some(first);
+        state.repairs += 1;
+        Ok(state.repairs)
+    }
+
+    /// What is set aside is never read again here.
+    fn link_aside(&mut self, _number: u32, _segment: SegmentNumber) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    fn commit_replacement(&mut self) -> Result<(), DiskError> {
+        let mut state = self.state.borrow_mut();
+        let (segment, file) = state.replacement.take().expect("a replacement was made before");
+        state.durable.segments.insert(segment, file);
+        Ok(())
+    }
+
+    fn finish_aside(&mut self, _number: u32) -> Result<(), DiskError> {
+        self.state.borrow_mut().clear();
+        Ok(())
+    }
+
+    fn wait_for_preparation(&mut self) {}
 
     fn submit(&mut self, buffer: usize, offset: u64, bytes: usize) -> Result<(), DiskError> {
         let mut state = self.state.borrow_mut();
