@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Start a node in a temporary directory and show what it does.
+    /// Start a cluster in a temporary directory and show what it does.
     Dev(Dev),
     /// Run a node for good.
     #[command(subcommand)]
@@ -60,19 +60,19 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Dev {
-    /// Nodes to start. Clusters of several nodes are not in this version.
-    #[arg(long, default_value_t = 1, value_parser = one_node)]
-    pub(crate) nodes: u16,
+    /// Nodes to start: 1, 3, 5 or 7 [default: what --dir was founded for, else 3].
+    #[arg(long, value_name = "N", value_parser = odd_nodes)]
+    pub(crate) nodes: Option<u16>,
     /// Keep everything in this directory [default: a temporary one, removed at the end].
     #[arg(long, value_name = "PATH")]
     pub(crate) dir: Option<PathBuf>,
     /// Stop by itself this many seconds after the demonstration [default: run until interrupted].
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<u64>,
-    /// Start the node only.
+    /// Start the nodes only.
     #[arg(long)]
     pub(crate) no_demo: bool,
-    /// Shards of a new node.
+    /// Shards of a new cluster.
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u16>,
 }
@@ -204,11 +204,13 @@ Exit codes:
   6  no receipt in time: the outcome of the write is open
   7  not proven: a genesis, proof or evidence file is not what it says";
 
-fn one_node(text: &str) -> Result<u16, String> {
+fn odd_nodes(text: &str) -> Result<u16, String> {
     match text.parse::<u16>() {
-        Ok(1) => Ok(1),
-        Ok(0) | Err(_) => Err("give the number of nodes: 1".to_owned()),
-        Ok(_) => Err("clusters of several nodes are not in this version; use --nodes 1".to_owned()),
+        Ok(nodes @ (1 | 3 | 5 | 7)) => Ok(nodes),
+        Ok(2 | 4 | 6) => {
+            Err("an even number survives no more failures than one node less: 1, 3, 5 or 7".to_owned())
+        }
+        _ => Err("1, 3, 5 or 7".to_owned()),
     }
 }
 
@@ -238,10 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn several_nodes_are_refused_with_the_reason() {
-        let error = Arguments::try_parse_from(["io_oi", "dev", "--nodes", "3"]).unwrap_err();
-        assert!(error.to_string().contains("not in this version"), "{error}");
+    fn an_even_number_of_nodes_is_refused_with_the_reason() {
+        let error = Arguments::try_parse_from(["io_oi", "dev", "--nodes", "4"]).unwrap_err();
+        assert!(error.to_string().contains("survives no more failures"), "{error}");
         assert_eq!(error.exit_code(), 2);
+        assert!(Arguments::try_parse_from(["io_oi", "dev", "--nodes", "5"]).is_ok());
     }
 
     #[test]

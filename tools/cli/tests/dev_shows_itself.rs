@@ -9,10 +9,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{Answer, io_oi, is_running, wait_for};
 
-/// `dev` with its link and its temporary directory inside one of ours.
+/// A `dev` of one node, with its link and its temporary directory inside one of ours.
 fn dev(place: &tempfile::TempDir) -> Command {
     let mut command = io_oi();
-    command.arg("dev").env("XDG_RUNTIME_DIR", place.path()).env("TMPDIR", place.path());
+    command.args(["dev", "--nodes", "1"]).env("XDG_RUNTIME_DIR", place.path()).env("TMPDIR", place.path());
     command.env("IO_OI_HOT_ENTRIES_MAX", "20000").env("IO_OI_WAL_SEGMENT_BYTES", "8388608");
     command
 }
@@ -129,9 +129,21 @@ fn a_directory_in_memory_is_called_so() {
 }
 
 #[test]
-fn several_nodes_are_refused_with_the_reason() {
-    let answer = support::ask(&["dev", "--nodes", "3"]).expect(2);
-    assert!(answer.err().contains("not in this version"), "{}", answer.err());
+fn numbers_of_nodes_that_help_nobody_are_refused_with_the_reason() {
+    let answer = support::ask(&["dev", "--nodes", "4"]).expect(2);
+    assert!(answer.err().contains("survives no more failures"), "{}", answer.err());
+    support::ask(&["dev", "--nodes", "0"]).expect(2);
+}
+
+#[test]
+fn a_directory_of_one_node_is_not_run_as_a_cluster() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("mine");
+    let (mut child, _out, _) = start_quietly(&place, &["--dir", dir.to_str().unwrap()]);
+    signal(&child, Signal::INT);
+    assert_eq!(wait_for(&mut child), Some(0));
+    let three = support::ask(&["dev", "--nodes", "3", "--dir", dir.to_str().unwrap()]).expect(1);
+    assert!(three.err().contains("was founded for 1 nodes"), "{}", three.err());
 }
 
 #[test]

@@ -20,12 +20,16 @@ pub(crate) struct NodeProcess {
     pub(crate) dir: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) shards: Option<u16>,
+    /// Other nodes run on the same cores: an idle one must sleep.
+    pub(crate) shares_cores: bool,
 }
 
 /// A started node; stopped when dropped, if need be hard.
 pub(crate) struct Running {
     child: Child,
     log: PathBuf,
+    /// SIGTERM was sent: a second one would end the node without order.
+    is_asked: bool,
 }
 
 impl NodeProcess {
@@ -56,9 +60,12 @@ impl NodeProcess {
                 command.env(variable, value);
             }
         }
+        if self.shares_cores && std::env::var_os(IDLE).is_none() {
+            command.env(IDLE, "park");
+        }
         // A process group of its own: Ctrl-C reaches `dev` alone, which then stops the node in order.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-        Ok(Running { child: command.spawn().map_err(failed)?, log })
+        Ok(Running { child: command.spawn().map_err(failed)?, log, is_asked: false })
     }
 }
 
@@ -115,6 +122,18 @@ impl Running {
         killed.map(drop).map_err(|error| Failure::other(format!("cannot kill the node process: {error}")))
     }
 
+    /// SIGTERM, and no waiting: others are asked meanwhile.
+    pub(crate) fn ask_to_stop(&mut self) {
+        if !std::mem::replace(&mut self.is_asked, true) {
+            // Fails only when the process is gone already; `stop` tells then.
+            let _ = kill_process(self.pid(), Signal::TERM);
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a process id")
+    }
+
     /// SIGTERM, and patience while it drains and flushes.
     pub(crate) fn stop(mut self, patience: Duration) -> Result<(), Failure> {
         match self.end(patience) {
@@ -132,10 +151,8 @@ impl Running {
 
     /// How it ended, `None` when it had to be killed.
     fn end(&mut self, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
-        let pid =
-            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a process id");
         if self.child.try_wait()?.is_none() {
-            kill_process(pid, Signal::TERM)?;
+            self.ask_to_stop();
         }
         let end = Instant::now() + patience;
         while Instant::now() < end {
@@ -168,6 +185,8 @@ const MODEST: [(&str, &str); 3] = [
     ("IO_OI_HOT_LARGE_BYTES_MAX", "67108864"),
     ("IO_OI_WAL_SEGMENT_BYTES", "16777216"),
 ];
+
+const IDLE: &str = "IO_OI_IDLE";
 
 fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {

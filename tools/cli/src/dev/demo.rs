@@ -1,40 +1,47 @@
-//! The demonstration: one strategy, one other process, one node that is killed in the middle.
+//! The demonstration: one strategy, one other process, one node or leader that is killed in the middle.
 //!
 //! Every claim that it prints was checked a line before; a claim that does not hold ends it with an error.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use io_oi_client::{Client, Durability, Expected, Options, Outcome, Receipt, RefusalCode, Ticket, Visible};
+use io_oi_client::{Client, Durability, Expected, Outcome, Receipt, RefusalCode, Ticket, Visible};
 use serde_json::Value;
 
-use super::child::{NodeProcess, Running};
 use super::event;
+use super::fleet::Fleet;
 use crate::failure::Failure;
 use crate::output::{Output, duration};
 
-/// Shows everything; hands back the node that runs at the end (another process than at the start).
+/// Shows everything; every node runs at the end.
 pub(super) fn show(
     output: Output,
-    node: &NodeProcess,
-    mut running: Running,
+    fleet: &mut Fleet,
+    leader: usize,
     interrupted: &AtomicBool,
-) -> Result<Running, Failure> {
-    let options = Options { name: "demonstration".to_owned(), ..Options::default() };
-    let mut client = running.attach(&node.socket, &options, PATIENCE)?;
-    let mut show = Show { output, node, client: &mut client, interrupted };
+) -> Result<(), Failure> {
+    let mut client = fleet.attach(leader, "demonstration", PATIENCE)?;
+    let socket = fleet.vessels[leader].node.socket.clone();
+    let mut show = Show { output, socket: &socket, client: &mut client, interrupted };
     show.write_and_read()?;
     show.compare_and_set()?;
     show.read_elsewhere()?;
     show.measure()?;
-    let running = show.kill_and_restart(running)?;
-    Ok(running)
+    if fleet.vessels.len() == 1 {
+        return show.kill_and_restart(fleet);
+    }
+    // A strategy on a box that does not lead: its node lives, and notices a new leader as a delay.
+    let other = (leader + 1) % fleet.vessels.len();
+    let mut client = fleet.attach(other, "demonstration", PATIENCE)?;
+    let socket = fleet.vessels[other].node.socket.clone();
+    Show { output, socket: &socket, client: &mut client, interrupted }.kill_the_leader(fleet, leader)
 }
 
 struct Show<'a> {
     output: Output,
-    node: &'a NodeProcess,
+    socket: &'a Path,
     client: &'a mut Client,
     interrupted: &'a AtomicBool,
 }
@@ -110,7 +117,7 @@ impl Show<'_> {
         let program = std::env::current_exe().map_err(failed)?;
         let read = Command::new(program)
             .args(["get", "risk/limit", "--json", "--socket"])
-            .arg(&self.node.socket)
+            .arg(self.socket)
             .output()
             .map_err(failed)?;
         let line = String::from_utf8_lossy(&read.stdout).trim().to_owned();
@@ -149,13 +156,12 @@ impl Show<'_> {
         })
     }
 
-    fn kill_and_restart(&mut self, running: Running) -> Result<Running, Failure> {
+    fn kill_and_restart(&mut self, fleet: &mut Fleet) -> Result<(), Failure> {
         self.output.tell("5. The node is killed in the middle of its work (kill -9) and started again.")?;
         let mut tickets = self.submit_chain(0..CHAIN / 4)?;
         let answered_before: Vec<Receipt> = self.answers(&tickets)?;
-        let killed = running.id();
         tickets.extend(self.submit_chain(CHAIN / 4..CHAIN / 2)?); // In flight when the blow falls.
-        running.kill_hard()?;
+        let killed = fleet.vessels[0].kill_hard()?;
         let began = Instant::now();
         self.wait_until(
             |client| !client.is_attached(),
@@ -164,13 +170,13 @@ impl Show<'_> {
         let mut value = Vec::new();
         let stale = self.client.get(LIMIT, &mut value)?;
         check(stale.is_some_and(|meta| !meta.fresh) && value == b"120", "reads stopped with the node")?;
-        let running = self.node.start()?;
+        fleet.start()?;
         self.wait_until(|client| client.is_attached(), "the client did not attach again")?;
         let back = began.elapsed();
         tickets.extend(self.submit_chain(CHAIN / 2..CHAIN)?);
         let receipts = self.answers(&tickets[CHAIN / 4..])?;
         let all: Vec<Receipt> = answered_before.into_iter().chain(receipts).collect();
-        self.check_chain(&all)?;
+        check_chain(self.client, &all)?;
         let resubmitted = self.client.stats().resubmitted;
         let fields = [
             ("writes", (CHAIN as u64).into()),
@@ -181,13 +187,56 @@ impl Show<'_> {
         ];
         self.output.result(event("kill-and-restart", &fields), || {
             format!(
-                "   process {killed} killed, back as process {} after {}\n   \
+                "   process {killed} killed, back after {}\n   \
                  {CHAIN} writes around it: {resubmitted} submitted again by the client, none lost, none twice\n",
-                running.id(),
                 words(back)
             )
-        })?;
-        Ok(running)
+        })
+    }
+
+    fn kill_the_leader(&mut self, fleet: &mut Fleet, leader: usize) -> Result<(), Failure> {
+        self.output.tell(
+            "5. The leader is killed in the middle of the work (kill -9). The others go on; it comes back and catches up.",
+        )?;
+        let mut tickets = self.submit_chain(0..CHAIN / 4)?;
+        let mut receipts: Vec<Receipt> = self.answers(&tickets)?;
+        tickets.extend(self.submit_chain(CHAIN / 4..CHAIN / 2)?); // In flight when the blow falls.
+        fleet.vessels[leader].kill_hard()?;
+        let began = Instant::now();
+        tickets.extend(self.submit_chain(CHAIN / 2..CHAIN)?);
+        receipts.extend(self.answers(&tickets[CHAIN / 4..])?);
+        let took = began.elapsed();
+        check_chain(self.client, &receipts)?;
+        fleet.start()?;
+        let before = fleet.vessels[leader].name.clone();
+        let after = fleet.wait_for_leader(PATIENCE)?;
+        let after = fleet.vessels[after].name.clone();
+        let mut returned = fleet.attach(leader, "demonstration", PATIENCE)?;
+        let last = receipts.last().map_or(0, |receipt| receipt.sequence.get());
+        let level = Show {
+            client: &mut returned,
+            output: self.output,
+            socket: self.socket,
+            interrupted: self.interrupted,
+        }
+        .wait_until(|client| holds(client, CHAIN - 1, last), "the node that came back did not catch up");
+        level?;
+        check_chain(&mut returned, &receipts)?;
+        let fields = [
+            ("writes", (CHAIN as u64).into()),
+            ("leader_before", before.clone().into()),
+            ("leader_after", after.clone().into()),
+            ("answered_ns", nanoseconds(took)),
+            ("lost", 0.into()),
+            ("doubled", 0.into()),
+        ];
+        self.output.result(event("kill-the-leader", &fields), || {
+            format!(
+                "   {before} killed; {after} leads; every write around it was answered after {}\n   \
+                 {CHAIN} writes: none lost, none twice; {before} is back and holds them all\n",
+                words(took)
+            )
+        })
     }
 
     /// Writes of one counter each: a lost or doubled one would show in its receipt's sequence.
@@ -198,27 +247,6 @@ impl Show<'_> {
     fn answers(&mut self, tickets: &[Ticket]) -> Result<Vec<Receipt>, Failure> {
         let end = Instant::now() + PATIENCE;
         tickets.iter().map(|ticket| Ok(self.client.wait(*ticket, end)?)).collect()
-    }
-
-    /// Every write has its own sequence, in the order of submission, and its key holds it.
-    fn check_chain(&mut self, receipts: &[Receipt]) -> Result<(), Failure> {
-        check(receipts.len() == CHAIN, "receipts are missing")?;
-        let mut last = vec![0; usize::from(self.client.shards())];
-        for (number, receipt) in receipts.iter().enumerate() {
-            accepted(receipt)?;
-            let key = chain_key(number);
-            let shard = self.client.shard_of(&key).index();
-            check(receipt.sequence.get() > last[shard], "the order of the writes was changed")?;
-            last[shard] = receipt.sequence.get();
-            let mut value = Vec::new();
-            let meta = self.client.get_committed(&key, &mut value)?;
-            let is_there = meta.is_some_and(|meta| meta.sequence == receipt.sequence);
-            check(
-                is_there && value == number.to_le_bytes(),
-                "an acknowledged write is lost or was done twice",
-            )?;
-        }
-        Ok(())
     }
 
     /// Bursts small enough to stay in the ring: the figure is the cost of a put, not of waiting for the shard.
@@ -301,6 +329,30 @@ impl Show<'_> {
         }
         Ok(())
     }
+}
+
+/// Every write has its own sequence, in the order of submission, and its key holds it.
+fn check_chain(client: &mut Client, receipts: &[Receipt]) -> Result<(), Failure> {
+    check(receipts.len() == CHAIN, "receipts are missing")?;
+    let mut last = vec![0; usize::from(client.shards())];
+    for (number, receipt) in receipts.iter().enumerate() {
+        accepted(receipt)?;
+        let shard = client.shard_of(&chain_key(number)).index();
+        check(receipt.sequence.get() > last[shard], "the order of the writes was changed")?;
+        last[shard] = receipt.sequence.get();
+        check(
+            holds(client, number, receipt.sequence.get()),
+            "an acknowledged write is lost or was done twice",
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether a write of the chain stands committed at its sequence.
+fn holds(client: &mut Client, number: usize, sequence: u64) -> bool {
+    let mut value = Vec::new();
+    let found = client.get_committed(&chain_key(number), &mut value).ok().flatten();
+    found.is_some_and(|meta| meta.sequence.get() == sequence) && value == number.to_le_bytes()
 }
 
 const LIMIT: &[u8] = b"risk/limit";

@@ -1,22 +1,25 @@
-//! `io_oi dev`: a node of one's own in a minute, and a short show of what it does.
+//! `io_oi dev`: a cluster of one's own in a minute, and a short show of what it does.
 
+mod board;
 mod child;
 mod demo;
+mod fleet;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use io_oi_client::Options;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::args::Dev;
 use crate::failure::Failure;
-use crate::output::{Output, is_watched};
+use crate::output::{Output, is_watched, table};
 use crate::place::Announcement;
-use child::{NodeProcess, Running};
+use board::Board;
+use child::Running;
+use fleet::Fleet;
 
 /// Starts, shows, tells what to try, runs until interrupted, cleans up.
 pub(crate) fn dev(
@@ -26,31 +29,70 @@ pub(crate) fn dev(
     interrupted: &AtomicBool,
 ) -> Result<(), Failure> {
     let home = Home::prepare(dev.dir.as_deref())?;
-    let socket = socket.map_or_else(|| home.path().join("io_oi.sock"), Path::to_owned);
-    let node = NodeProcess { dir: home.path().to_owned(), socket: socket.clone(), shards: dev.shards };
-    output.tell("Starting a node.")?;
-    let mut running = start(&node, START_PATIENCE)?;
+    let mut fleet = Fleet::prepare(home.path(), dev.nodes, dev.shards, socket)?;
+    output.tell(&match fleet.vessels.len() {
+        1 => "Starting a node.".to_owned(),
+        count => format!("Starting {count} nodes."),
+    })?;
+    let leader = start(&mut fleet, START_PATIENCE)?;
+    let socket = fleet.vessels[leader].node.socket.clone();
     let announcement = announce(output, &socket);
-    let in_memory = is_in_memory(home.path());
-    let fields = [("socket", text(&socket)), ("dir", text(home.path())), ("in_memory", in_memory.into())];
-    output.result(event("ready", &fields), || {
-        let warning =
-            if in_memory { "\n  Its directory is in memory: nothing survives a power cut." } else { "" };
-        format!("  It runs as process {}, its socket is {}{warning}\n", running.id(), socket.display())
+    output.result(event("ready", &ready_fields(&fleet, leader, home.path())), || {
+        ready_text(&fleet, &socket, home.path())
     })?;
     if !dev.no_demo {
-        running = demo::show(output, &node, running, interrupted)?;
+        demo::show(output, &mut fleet, leader, interrupted)?;
     }
-    output.tell(&what_next(&socket, home.path(), announcement.is_some()))?;
-    idle(&mut running, dev.seconds.map(Duration::from_secs), interrupted)?;
-    output.tell("Stopping the node: it drains and flushes.")?;
-    running.stop(STOP_PATIENCE)?;
+    output.tell(&what_next(&fleet, &socket, home.path(), announcement.is_some()))?;
+    idle(output, &mut fleet, dev.seconds.map(Duration::from_secs), interrupted)?;
+    output.tell(match fleet.vessels.len() {
+        1 => "Stopping the node: it drains and flushes.",
+        _ => "Stopping the nodes: they drain and flush.",
+    })?;
+    fleet.stop(STOP_PATIENCE)?;
     drop(announcement);
     let kept = home.close();
     output.result(event("stopped", &[("kept", kept.as_deref().map_or(Value::Null, text))]), || match kept {
         Some(dir) => format!("Stopped. Everything is kept in {}.", dir.display()),
         None => "Stopped. The temporary directory is gone.".to_owned(),
     })
+}
+
+fn ready_fields(fleet: &Fleet, leader: usize, dir: &Path) -> Vec<(&'static str, Value)> {
+    let nodes: Vec<Value> = fleet
+        .vessels
+        .iter()
+        .map(|vessel| {
+            json!({"name": vessel.name, "socket": text(&vessel.node.socket), "dir": text(&vessel.node.dir),
+                "process": vessel.running.as_ref().map(Running::id)})
+        })
+        .collect();
+    vec![
+        ("socket", text(&fleet.vessels[leader].node.socket)),
+        ("dir", text(dir)),
+        ("in_memory", is_in_memory(dir).into()),
+        ("nodes", nodes.into()),
+        ("leader", fleet.vessels[leader].name.clone().into()),
+        ("operator_key", text(&fleet.operator_key)),
+    ]
+}
+
+fn ready_text(fleet: &Fleet, socket: &Path, dir: &Path) -> String {
+    let warning = match is_in_memory(dir) {
+        true => "\n  Its directory is in memory: nothing survives a power cut.",
+        false => "",
+    };
+    if let [vessel] = &fleet.vessels[..] {
+        let id = vessel.running.as_ref().map_or(0, Running::id);
+        return format!("  It runs as process {id}, its socket is {}{warning}\n", socket.display());
+    }
+    let mut rows = vec![["node", "process", "socket"].map(str::to_owned).to_vec()];
+    rows.extend(fleet.vessels.iter().map(|vessel| {
+        let id = vessel.running.as_ref().map_or_else(String::new, |running| running.id().to_string());
+        vec![vessel.name.clone(), id, vessel.node.socket.display().to_string()]
+    }));
+    let indented = |table: String| table.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    format!("{}\n{}{warning}", indented(table(&rows)), indented(Board::look(fleet).text()))
 }
 
 /// A long log takes a while to be read again.
@@ -123,23 +165,23 @@ fn is_in_memory(dir: &Path) -> bool {
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
-/// Starts the node and waits until it answers; a wait over a second shows that it lives.
-fn start(node: &NodeProcess, patience: Duration) -> Result<Running, Failure> {
-    let mut running = node.start()?;
+/// Starts the nodes and waits until one leads and takes clients; a wait over a second shows that it lives.
+fn start(fleet: &mut Fleet, patience: Duration) -> Result<usize, Failure> {
+    fleet.start()?;
     let moving = is_watched().then(|| {
-        let style = ProgressStyle::with_template("{spinner} the node reads its log {elapsed}")
-            .expect("a fixed template");
+        let style =
+            ProgressStyle::with_template("{spinner} reading the log {elapsed}").expect("a fixed template");
         ProgressBar::new_spinner().with_style(style)
     });
     if let Some(bar) = &moving {
         bar.enable_steady_tick(Duration::from_millis(120));
     }
-    let options = Options { name: "io_oi dev".to_owned(), ..Options::default() };
-    let attached = running.attach(&node.socket, &options, patience);
+    let leader = fleet.wait_for_leader(patience);
+    let attached = leader.and_then(|leader| fleet.attach(leader, "io_oi dev", patience).map(|_| leader));
     if let Some(bar) = moving {
         bar.finish_and_clear();
     }
-    attached.map(|_| running)
+    attached
 }
 
 fn announce(output: Output, socket: &Path) -> Option<Announcement> {
@@ -154,34 +196,81 @@ fn announce(output: Output, socket: &Path) -> Option<Announcement> {
     }
 }
 
-fn idle(running: &mut Running, limit: Option<Duration>, interrupted: &AtomicBool) -> Result<(), Failure> {
+/// Shows who leads and how far everybody is; starts nodes again that somebody killed, which is what they are here for.
+fn idle(
+    output: Output,
+    fleet: &mut Fleet,
+    limit: Option<Duration>,
+    interrupted: &AtomicBool,
+) -> Result<(), Failure> {
     let end = limit.map(|limit| Instant::now() + limit);
+    let line = is_watched().then(|| {
+        let style = ProgressStyle::with_template("{spinner} {msg}").expect("a fixed template");
+        ProgressBar::new_spinner().with_style(style)
+    });
+    let (mut looked, mut leaders) = (None::<Instant>, Vec::new());
     while !interrupted.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
-        running.check()?;
+        if let Some(name) = fleet.mend()? {
+            let words = format!("{name} ended; it is started again");
+            output.result(event("node-restarted", &[("node", name.into())]), || words)?;
+        }
+        if fleet.vessels.len() > 1 && looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            looked = Some(Instant::now());
+            let board = Board::look(fleet);
+            if let Some(line) = &line {
+                line.set_message(board.line());
+                line.tick();
+            }
+            let now = board.leaders();
+            if now != leaders && !now.is_empty() {
+                leaders = now;
+                output.result(event("leaders", &[("shards", board.values().into())]), || board.line())?;
+            }
+        }
         std::thread::sleep(Duration::from_millis(20));
+    }
+    if let Some(line) = line {
+        line.finish_and_clear();
     }
     Ok(())
 }
 
-fn what_next(socket: &Path, dir: &Path, is_announced: bool) -> String {
+/// Between two looks at who leads: soon enough for an eye, seldom enough for the nodes.
+const LOOK: Duration = Duration::from_millis(500);
+
+fn what_next(fleet: &Fleet, socket: &Path, dir: &Path, is_announced: bool) -> String {
     let program = program();
     let named = format!("--socket {}", quoted(socket));
     let option = if is_announced { String::new() } else { format!(" {named}") };
     let probe = probe();
-    format!(
-        "\
-What to try next, in another terminal:
-  {program} put{option} risk/limit 100
-  {program} get{option} risk/limit
-  {program} watch{option} risk/
-  {program} put{option} risk/limit 120 --if-sequence 7     refused, unless its sequence is 7
-  {program} status{option} --json
-  {probe} commit --attach {socket}
-From a program: io_oi_client::Client::attach({socket:?})
-The node's files and its log are in {dir}. Ctrl-C ends.",
-        socket = quoted(socket),
-        dir = dir.display(),
-    )
+    let mut lines = vec![
+        "What to try next, in another terminal:".to_owned(),
+        format!("  {program} put{option} risk/limit 100"),
+        format!("  {program} get{option} risk/limit"),
+        format!("  {program} watch{option} risk/"),
+        format!(
+            "  {program} put{option} risk/limit 120 --if-sequence 7     refused, unless its sequence is 7"
+        ),
+        format!("  {program} status{option} --json"),
+    ];
+    if let [_, second, ..] = &fleet.vessels[..] {
+        lines.extend([
+            format!("  {program} leader show{option}"),
+            format!("  {program} leader transfer{option} {}", second.name),
+            format!("  {program} prove{option} risk/limit && {program} verify io_oi.proof --genesis {}", quoted(&dir.join("cluster.genesis"))),
+            format!("  kill -9 {}                                    another node takes over, this one is started again", second.running.as_ref().map_or(0, Running::id)),
+        ]);
+    }
+    lines.push(format!("  {probe} commit --attach {}", quoted(socket)));
+    lines.push(format!("From a program: io_oi_client::Client::attach({socket:?})"));
+    lines.push(match fleet.vessels.len() {
+        1 => format!("The node's files and its log are in {}. Ctrl-C ends.", dir.display()),
+        _ => format!(
+            "The nodes' files and logs are in {}, the operator's key, too. Ctrl-C ends.",
+            dir.display()
+        ),
+    });
+    lines.join("\n")
 }
 
 /// How this very program is called from here.
