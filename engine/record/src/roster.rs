@@ -149,12 +149,13 @@ impl Roster {
         &self.arbitrators
     }
 
-    /// Whether the record may come next: signed by an operator, numbered next, and fitting the cluster as it is.
+    /// Whether the record may come next: signed by an operator, numbered next, and fitting the cluster as it is. What
+    /// is cheap is asked first, so that replays cost nobody a signature check.
     pub fn judge(&self, signed: &SignedGovernance) -> Result<(), RefusalCode> {
-        signed.verify_for(self.cluster, &self.operators).map_err(|_| RefusalCode::GovernanceUnsigned)?;
         if Some(signed.governance.number) != self.number.checked_add(1) {
             return Err(RefusalCode::GovernanceNumber);
         }
+        signed.verify_for(self.cluster, &self.operators).map_err(|_| RefusalCode::GovernanceUnsigned)?;
         if self.allows(&signed.governance.change) {
             Ok(())
         } else {

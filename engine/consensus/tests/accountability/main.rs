@@ -1,0 +1,7 @@
+//! Who decides, who signed what, and what follows from it: governance, certificates, evidence, replays.
+
+mod certificates;
+mod evidence;
+mod governance;
+mod replays;
+mod support;
