@@ -1,386 +1,119 @@
 //! The disk of one node: it loses, tears, fails, fills up, and rots.
 //!
-//! Invariant: what a flush has covered stays, until rot or a rolled-back backup is asked for by name; of what no flush has
-//! covered, a power cut keeps any 512 bytes or none, in any order.
+//! Invariant: what a flush has covered stays, until rot or an old copy is asked for by name; of what no flush has covered, a
+//! power cut keeps any 512 bytes or none, in any order.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
-use std::rc::Rc;
-
-use io_oi_wal::{
-    BUFFERS, Disk, DiskError, Operation, SECTOR_BYTES, SegmentFile, SegmentHeader, SegmentNumber, Strategy,
-    TEAR_BYTES,
-};
+use io_oi_wal::sim_disk::{Image, Options, SimDisk};
+use io_oi_wal::{SECTOR_BYTES, TEAR_BYTES};
 
 use crate::random::Random;
 
-/// What stands on a disk for good.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Image {
-    segments: BTreeMap<SegmentNumber, Vec<u8>>,
-}
-
-#[derive(Debug)]
-struct Unflushed {
-    segment: SegmentNumber,
-    offset: u64,
-    bytes: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct State {
-    durable: Image,
-    unflushed: Vec<Unflushed>,
+/// One disk, whatever process has its log open.
+pub(crate) struct Medium {
+    disk: SimDisk,
     random: Random,
-    space_bytes: u64,
-    fails_next_flush: bool,
-    active: SegmentNumber,
-    buffer_in_flight: Option<usize>,
-    preparing: VecDeque<SegmentHeader>,
-    /// A segment that a repair makes, until it takes its place.
-    replacement: Option<(SegmentNumber, Vec<u8>)>,
-    /// The segment behind which a repair is not through with clearing.
-    clearing: Option<SegmentNumber>,
-    repairs: u32,
+    buffer_bytes: usize,
+    is_full: bool,
 }
 
-/// A handle to one disk. The log has one, the world another.
-#[derive(Clone, Debug)]
-pub(crate) struct SimulatedDisk {
-    state: Rc<RefCell<State>>,
-    memory: Vec<Vec<u8>>,
-}
+/// Sectors at the end of a log that rot spares: a bad place that no later batch proves to be one is a torn tail, by the
+/// log's own assumption about the medium.
+const SPARED_SECTORS: usize = 8;
 
-impl SimulatedDisk {
-    /// An empty disk.
-    pub(crate) fn new(random: Random) -> Self {
-        let state = State {
-            durable: Image::default(),
-            unflushed: Vec::new(),
-            random,
-            space_bytes: u64::MAX,
-            fails_next_flush: false,
-            active: SegmentNumber(0),
-            buffer_in_flight: None,
-            preparing: VecDeque::new(),
-            replacement: None,
-            clearing: None,
-            repairs: 0,
-        };
-        Self { state: Rc::new(RefCell::new(state)), memory: Vec::new() }
+impl Medium {
+    /// An empty disk for logs with buffers of this size.
+    pub(crate) fn new(buffer_bytes: usize, mut random: Random) -> Self {
+        let disk = disk_with(Image::default(), buffer_bytes, &mut random);
+        Self { disk, random, buffer_bytes, is_full: false }
     }
 
-    /// The same disk for a log with buffers of this size.
-    pub(crate) fn attached(&self, buffer_bytes: usize) -> Self {
-        let memory = vec![vec![0; buffer_bytes]; BUFFERS];
-        Self { state: Rc::clone(&self.state), memory }
+    /// A handle for a log.
+    pub(crate) fn attach(&self) -> SimDisk {
+        self.disk.clone()
     }
 
     /// The process died, the machine goes on: everything written stays.
-    pub(crate) fn process_died(&self) {
-        let mut state = self.state.borrow_mut();
-        let unflushed = std::mem::take(&mut state.unflushed);
-        unflushed.iter().for_each(|write| state.durable.write(write.segment, write.offset, &write.bytes));
-        state.reset();
+    pub(crate) fn process_died(&mut self) {
+        let image = self.disk.power_cut(|_| true);
+        self.put(image);
     }
 
     /// The power fails: of what was not flushed, any 512 bytes stay or go. Says whether anything was lost.
-    pub(crate) fn power_cut(&self) -> bool {
-        let mut state = self.state.borrow_mut();
-        let unflushed = std::mem::take(&mut state.unflushed);
-        let manner = state.random.below(4);
+    pub(crate) fn power_cut(&mut self) -> bool {
+        let manner = self.random.below(4);
         let mut lost = false;
-        for write in unflushed {
-            for (number, piece) in write.bytes.chunks(TEAR_BYTES).enumerate() {
-                let stays = match manner {
-                    0 => false,
-                    1 => number % 2 == 0,
-                    _ => state.random.chance(500),
-                };
-                lost |= !stays;
-                if stays {
-                    state.durable.write(write.segment, write.offset + (number * TEAR_BYTES) as u64, piece);
-                }
-            }
-        }
-        state.reset();
+        let random = &mut self.random;
+        let image = self.disk.power_cut(|fragment| {
+            let stays = match manner {
+                0 => false,
+                1 => fragment.offset / TEAR_BYTES as u64 % 2 == 0,
+                _ => random.chance(500),
+            };
+            lost |= !stays;
+            stays
+        });
+        self.put(image);
         lost
     }
 
-    /// Bytes for all segments together.
-    pub(crate) fn set_space(&self, bytes: u64) {
-        self.state.borrow_mut().space_bytes = bytes;
+    fn put(&mut self, image: Image) {
+        self.disk = disk_with(image, self.buffer_bytes, &mut self.random);
+        if self.is_full {
+            self.fill();
+        }
     }
 
     /// Leaves room for nothing new.
-    pub(crate) fn fill(&self) {
-        let mut state = self.state.borrow_mut();
-        state.space_bytes = state.durable.bytes();
+    pub(crate) fn fill(&mut self) {
+        self.is_full = true;
+        self.disk.set_space_bytes(0);
     }
 
-    /// The next flush fails.
-    pub(crate) fn fail_next_flush(&self) {
-        self.state.borrow_mut().fails_next_flush = true;
+    /// The next thing that is asked of it fails.
+    pub(crate) fn fail_next(&self) {
+        self.disk.set_fail_at(Some(self.disk.operations()));
     }
 
     /// Nothing goes wrong any more.
-    pub(crate) fn mend(&self) {
-        self.state.borrow_mut().fails_next_flush = false;
+    pub(crate) fn mend(&mut self) {
+        self.is_full = false;
+        self.disk.set_space_bytes(u64::MAX);
+        self.disk.set_fail_at(None);
     }
 
-    /// What is durable now.
+    /// What stands on it.
     pub(crate) fn image(&self) -> Image {
-        self.state.borrow().durable.clone()
+        self.disk.image()
     }
 
-    /// Puts an old image in place.
-    pub(crate) fn restore(&self, image: Image) {
-        let mut state = self.state.borrow_mut();
-        state.durable = image;
-        state.reset();
+    /// Puts an old image in place, while nobody has the log open.
+    pub(crate) fn restore(&mut self, image: Image) {
+        self.put(image);
     }
 
-    /// Flips a bit in a sector of the log that holds something, not in the last ones. Says whether there was one.
-    #[expect(dead_code, reason = "rot waits for logs that can be repaired")]
-    pub(crate) fn rot(&self, random: &mut Random) -> bool {
-        let mut state = self.state.borrow_mut();
+    /// Flips a bit in a sector of the log that holds something. Says whether there was one. Nobody has the log open.
+    pub(crate) fn rot(&mut self) -> bool {
+        let mut image = self.disk.image();
         let mut sectors = Vec::new();
-        for (number, bytes) in &state.durable.segments {
+        for (number, bytes) in &image.segments {
             let is_used = |sector: &&[u8]| sector.iter().any(|byte| *byte != 0);
             let used = bytes.chunks(SECTOR_BYTES).skip(1).take_while(is_used).count();
             sectors.extend((1..=used).map(|sector| (*number, sector * SECTOR_BYTES)));
         }
-        let spared = sectors.len().min(4);
-        sectors.truncate(sectors.len() - spared);
+        sectors.truncate(sectors.len().saturating_sub(SPARED_SECTORS));
         if sectors.is_empty() {
             return false;
         }
-        let (number, at) = *random.pick(&sectors);
-        let byte = at + random.index(128);
-        let bytes = state.durable.segments.get_mut(&number).expect("the segment was just listed");
-        bytes[byte] ^= 1 << random.below(8);
+        let (number, at) = *self.random.pick(&sectors);
+        let byte = at + self.random.index(256);
+        let bit = self.random.below(8);
+        image.segments.get_mut(&number).expect("the segment was just listed")[byte] ^= 1 << bit;
+        self.put(image);
         true
     }
 }
 
-impl State {
-    fn reset(&mut self) {
-        self.unflushed.clear();
-        self.preparing.clear();
-        self.buffer_in_flight = None;
-        self.fails_next_flush = false;
-    }
-}
-
-impl State {
-    fn clear(&mut self) {
-        if let Some(first) = self.clearing.take() {
-            self.durable.segments.retain(|number, _| *number <= first);
-        }
-    }
-}
-
-impl Image {
-    fn write(&mut self, segment: SegmentNumber, offset: u64, bytes: &[u8]) {
-        // A segment that was removed takes no late bytes.
-        if let Some(file) = self.segments.get_mut(&segment) {
-            file[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        self.segments.values().map(|file| file.len() as u64).sum()
-    }
-}
-
-impl Disk for SimulatedDisk {
-    fn segments(&mut self) -> Result<Vec<SegmentFile>, DiskError> {
-        let mut state = self.state.borrow_mut();
-        // A repair that a crash broke off is undone, or finished.
-        if state.replacement.take().is_some() {
-            state.clearing = None;
-        }
-        state.clear();
-        let file = |(number, bytes): (&SegmentNumber, &Vec<u8>)| SegmentFile {
-            number: *number,
-            bytes: bytes.len() as u64,
-        };
-        Ok(state.durable.segments.iter().map(file).collect())
-    }
-
-    fn buffer_bytes(&self) -> usize {
-        self.memory[0].len()
-    }
-
-    fn buffer(&mut self, buffer: usize) -> &mut [u8] {
-        assert_ne!(self.state.borrow().buffer_in_flight, Some(buffer), "this buffer is being written");
-        &mut self.memory[buffer]
-    }
-
-    fn read(
-        &mut self,
-        segment: SegmentNumber,
-        offset: u64,
-        buffer: usize,
-        bytes: usize,
-    ) -> Result<(), DiskError> {
-        let state = self.state.borrow();
-        let (start, end) = (offset as usize, offset as usize + bytes);
-        self.memory[buffer][..bytes].copy_from_slice(&state.durable.segments[&segment][start..end]);
-        for write in state.unflushed.iter().filter(|write| write.segment == segment) {
-            let (from, to) = (write.offset as usize, write.offset as usize + write.bytes.len());
-            let (low, high) = (from.max(start), to.min(end));
-            if low < high {
-                let piece = &write.bytes[low - from..high - from];
-                self.memory[buffer][low - start..high - start].copy_from_slice(piece);
-            }
-        }
-        Ok(())
-    }
-
-    fn read_aside(&mut self, segment: SegmentNumber, offset: u64, into: &mut [u8]) -> Result<(), DiskError> {
-        let state = self.state.borrow();
-        let Some(file) = state.durable.segments.get(&segment) else {
-            return Err(DiskError::new(Operation::Read, segment, io::ErrorKind::NotFound));
-        };
-        into.copy_from_slice(&file[offset as usize..offset as usize + into.len()]);
-        Ok(())
-    }
-
-    fn zero(&mut self, segment: SegmentNumber, offset: u64, bytes: u64) -> Result<(), DiskError> {
-        let bytes = vec![0; bytes as usize];
-        self.state.borrow_mut().unflushed.push(Unflushed { segment, offset, bytes });
-        Ok(())
-    }
-
-    fn flush(&mut self, segment: SegmentNumber) -> Result<(), DiskError> {
-        let mut state = self.state.borrow_mut();
-        if std::mem::take(&mut state.fails_next_flush) {
-            return Err(DiskError::new(Operation::Flush, segment, io::Error::other("the disk says no")));
-        }
-        let writes = std::mem::take(&mut state.unflushed);
-        for write in writes {
-            if write.segment == segment {
-                state.durable.write(segment, write.offset, &write.bytes);
-            } else {
-                state.unflushed.push(write);
-            }
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, segment: SegmentNumber) -> Result<(), DiskError> {
-        self.state.borrow_mut().durable.segments.remove(&segment);
-        Ok(())
-    }
-
-    fn activate(&mut self, segment: SegmentNumber) -> Result<(), DiskError> {
-        self.state.borrow_mut().active = segment;
-        Ok(())
-    }
-
-    fn prepare(&mut self, header: SegmentHeader) {
-        self.state.borrow_mut().preparing.push_back(header);
-    }
-
-    fn poll_prepared(&mut self) -> Option<Result<SegmentNumber, DiskError>> {
-        let mut state = self.state.borrow_mut();
-        let header = *state.preparing.front()?;
-        if state.durable.bytes().saturating_add(header.bytes) > state.space_bytes {
-            let full = DiskError::new(Operation::Prepare, header.number, io::ErrorKind::StorageFull);
-            return Some(Err(full));
-        }
-        state.preparing.pop_front();
-        let mut file = vec![0; header.bytes as usize];
-        file[..SECTOR_BYTES].copy_from_slice(&header.encode()[..]);
-        state.durable.segments.insert(header.number, file);
-        Some(Ok(header.number))
-    }
-
-    fn create_replacement(&mut self, segment: SegmentNumber, bytes: u64) -> Result<(), DiskError> {
-        let mut state = self.state.borrow_mut();
-        if state.durable.bytes().saturating_add(bytes) > state.space_bytes {
-            return Err(DiskError::new(Operation::Prepare, segment, io::ErrorKind::StorageFull));
-        }
-        state.replacement = Some((segment, vec![0; bytes as usize]));
-        Ok(())
-    }
-
-    fn write_replacement(&mut self, offset: u64, buffer: usize, bytes: usize) -> Result<(), DiskError> {
-        let mut state = self.state.borrow_mut();
-        let (_, file) = state.replacement.as_mut().expect("a replacement was made before");
-        file[offset as usize..offset as usize + bytes].copy_from_slice(&self.memory[buffer][..bytes]);
-        Ok(())
-    }
-
-    fn flush_replacement(&mut self) -> Result<(), DiskError> {
-        Ok(())
-    }
-
-    fn next_aside(&mut self) -> Result<u32, DiskError> {
-        Ok(self.state.borrow().repairs + 1)
-    }
-
-    fn begin_aside(&mut self, first: SegmentNumber) -> Result<u32, DiskError> {
-        let mut state = self.state.borrow_mut();
-        state.clearing = Some(first);
-        state.repairs += 1;
-        Ok(state.repairs)
-    }
-
-    /// What is set aside is never read again here.
-    fn link_aside(&mut self, _number: u32, _segment: SegmentNumber) -> Result<(), DiskError> {
-        Ok(())
-    }
-
-    fn commit_replacement(&mut self) -> Result<(), DiskError> {
-        let mut state = self.state.borrow_mut();
-        let (segment, file) = state.replacement.take().expect("a replacement was made before");
-        state.durable.segments.insert(segment, file);
-        Ok(())
-    }
-
-    fn finish_aside(&mut self, _number: u32) -> Result<(), DiskError> {
-        self.state.borrow_mut().clear();
-        Ok(())
-    }
-
-    fn wait_for_preparation(&mut self) {}
-
-    fn submit(&mut self, buffer: usize, offset: u64, bytes: usize) -> Result<(), DiskError> {
-        let mut state = self.state.borrow_mut();
-        assert!(state.buffer_in_flight.is_none(), "one durable write at a time");
-        state.buffer_in_flight = Some(buffer);
-        let (segment, bytes) = (state.active, self.memory[buffer][..bytes].to_vec());
-        state.unflushed.push(Unflushed { segment, offset, bytes });
-        Ok(())
-    }
-
-    /// The world asks when the time of the flush has come.
-    fn poll(&mut self) -> Result<bool, DiskError> {
-        let (segment, in_flight) = {
-            let state = self.state.borrow();
-            (state.active, state.buffer_in_flight)
-        };
-        if in_flight.is_none() {
-            return Ok(false);
-        }
-        self.flush(segment)?;
-        self.state.borrow_mut().buffer_in_flight = None;
-        Ok(true)
-    }
-
-    fn free_bytes(&mut self) -> Result<u64, DiskError> {
-        let state = self.state.borrow();
-        Ok(state.space_bytes.saturating_sub(state.durable.bytes()))
-    }
-
-    fn nonce(&mut self) -> u64 {
-        self.state.borrow_mut().random.next()
-    }
-
-    fn strategy(&self) -> (Strategy, &str) {
-        (Strategy::Simulated, "simulated")
-    }
+fn disk_with(image: Image, buffer_bytes: usize, random: &mut Random) -> SimDisk {
+    let options = Options { history: false, ..Options::new(random.next(), buffer_bytes) };
+    SimDisk::from_image(image, options)
 }

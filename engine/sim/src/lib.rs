@@ -14,9 +14,11 @@ mod clock;
 mod cluster;
 mod disk;
 mod hot;
+mod liar;
 mod network;
 mod node;
 mod oracle;
+mod planted;
 mod process;
 mod random;
 mod scenario;
@@ -26,6 +28,7 @@ mod wire;
 mod world;
 
 pub use checkers::Violation;
+pub use planted::Bug;
 pub use sights::{Sight, Sights};
 
 use scenario::{Scenario, Wishes};
@@ -39,6 +42,8 @@ pub struct Options {
     pub seed: u64,
     /// How many nodes the cluster is founded with; the seed decides unless this says.
     pub nodes: Option<usize>,
+    /// A bug to put in.
+    pub bug: Option<Bug>,
     /// How many lines of the history are kept, the newest; 0 for none.
     pub story_lines: usize,
 }
@@ -68,7 +73,7 @@ pub fn run(options: &Options) -> Outcome {
     let scenario = Scenario::new(options.seed, &Wishes { nodes: options.nodes });
     let mut story = if options.story_lines == 0 { Story::untold() } else { Story::told(options.story_lines) };
     tell_scenario(&mut story, &scenario);
-    let ended = World::new(scenario, options.seed, story).run();
+    let ended = World::new(scenario, options.seed, options.bug, story).run();
     Outcome {
         seed: options.seed,
         violation: ended.violation,

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use io_oi_sim::{Options, Outcome, Sight, Sights, run};
+use io_oi_sim::{Bug, Options, Outcome, Sight, Sights, run};
 
 const USAGE: &str =
-    "usage: cargo xtask sim [SEED] [--seeds N] [--start SEED] [--nodes N] [--jobs N] [--lines N] [--json]
+    "usage: cargo xtask sim [SEED] [--seeds N] [--start SEED] [--nodes N] [--jobs N] [--lines N] [--planted BUG] [--json]
   without SEED and --seeds it runs for ever; with SEED it replays that one and prints its history";
 
 /// What the command line says.
@@ -22,6 +22,7 @@ struct Wish {
     nodes: Option<usize>,
     jobs: Option<usize>,
     lines: Option<usize>,
+    bug: Option<Bug>,
     is_json: bool,
 }
 
@@ -44,6 +45,12 @@ fn read(words: &[String]) -> Result<Wish, String> {
     let mut wish = Wish::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        if word == "--planted" {
+            let name = words.next().map_or("", String::as_str);
+            wish.bug =
+                Some(Bug::named(name).ok_or_else(|| format!("`{name}` is no planted bug: {}", bugs()))?);
+            continue;
+        }
         let mut number = || -> Result<u64, String> {
             let value = words.next().ok_or(format!("{word} wants a number"))?;
             value.parse().map_err(|_| format!("{word} wants a number, not `{value}`"))
@@ -61,9 +68,13 @@ fn read(words: &[String]) -> Result<Wish, String> {
     Ok(wish)
 }
 
+fn bugs() -> String {
+    Bug::ALL.iter().map(|bug| bug.name()).collect::<Vec<_>>().join(" ")
+}
+
 fn replay(seed: u64, wish: &Wish) -> ExitCode {
     let story_lines = wish.lines.unwrap_or(usize::MAX);
-    let outcome = run(&Options { seed, nodes: wish.nodes, story_lines });
+    let outcome = run(&Options { seed, nodes: wish.nodes, bug: wish.bug, story_lines });
     outcome.story.iter().for_each(|line| println!("{line}"));
     println!("{}", summary(&outcome));
     match outcome.violation {
@@ -124,7 +135,9 @@ fn work(wish: &Wish, next: &AtomicU64, end: u64, tally: &Mutex<Tally>) {
             return;
         }
         let began = Instant::now();
-        let outcome = std::panic::catch_unwind(|| run(&Options { seed, nodes: wish.nodes, story_lines: 0 }));
+        let outcome = std::panic::catch_unwind(|| {
+            run(&Options { seed, nodes: wish.nodes, bug: wish.bug, story_lines: 0 })
+        });
         let outcome = outcome.unwrap_or_else(|_| panicked(seed));
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.seeds += 1;

@@ -4,12 +4,14 @@
 
 use io_oi_record::{Epoch, Hash, Nanos, Sequence, SessionId};
 use io_oi_shard::{Capacity, Config, Machine, Timers, Verify};
-use io_oi_wal::{OpenError, Wal, buffer_bytes_for};
+use io_oi_wal::sim_disk::{Image, SimDisk};
+use io_oi_wal::{Damage, OpenError, Wal, buffer_bytes_for};
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Identity, SHARD};
-use crate::disk::{Image, SimulatedDisk};
+use crate::disk::Medium;
 use crate::process::{Io, PLACES_MAX, Process, Recovering, Stop};
+use crate::sights::Sight;
 
 /// Longest block of an invented cluster: room for one record of the largest size, so that segments can be small.
 const BLOCK_BYTES_MAX: usize = 80 * 1024;
@@ -41,7 +43,7 @@ impl Setup {
 pub(crate) struct Node {
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
-    pub(crate) disk: SimulatedDisk,
+    pub(crate) disk: Medium,
     pub(crate) promised: Epoch,
     pub(crate) boot: u32,
     pub(crate) process: Option<Process>,
@@ -78,7 +80,7 @@ pub(crate) enum BootFailure {
 }
 
 impl Node {
-    pub(crate) fn new(identity: Identity, clock: Clock, disk: SimulatedDisk) -> Self {
+    pub(crate) fn new(identity: Identity, clock: Clock, disk: Medium) -> Self {
         Self {
             identity,
             clock,
@@ -103,35 +105,42 @@ impl Node {
         self.process.is_some()
     }
 
-    /// Starts the process: reads the log through a new machine.
+    /// Starts the process: reads the log through a new machine. A log with a damaged middle is repaired first: it goes on
+    /// from its whole prefix, and the machine is told what it may have held.
     pub(crate) fn start(
         &mut self,
         cluster: &Cluster,
         setup: &Setup,
         seed: u64,
-        mut io: Io<'_>,
+        io: &mut Io<'_>,
     ) -> Result<(), BootFailure> {
         assert!(self.process.is_none(), "a node starts once at a time");
         self.boot += 1;
         self.wake_at = None;
-        let held_floor = Sequence::NONE;
-        let config = self.machine_config(cluster, setup, seed, held_floor);
-        let mut machine = Machine::new(config).map_err(|error| BootFailure::Broken(error.to_string()))?;
-        let mut recovered = Recovering::new();
         let log = log_config(cluster);
-        let disk = self.disk.attached(log.buffer_bytes);
-        let opened = Wal::open_on(disk, log, |place, frame| {
-            recovered.recover(&mut io, &mut machine, place, &frame).map_err(Into::into)
-        });
-        let wal = match opened {
-            Ok((wal, _)) => wal,
-            Err(OpenError::NoSpace { .. }) => return Err(BootFailure::NoSpace),
-            Err(error) => return Err(BootFailure::Broken(error.to_string())),
+        let mut loss = Loss::default();
+        let mut opened = self.read_log(cluster, setup, seed, loss, io);
+        if let Err(Reading::Damaged) = opened {
+            let (_, found) =
+                Wal::open_repairing_on(self.disk.attach(), log, |_, _| Ok(())).map_err(failure)?;
+            io.sights.see(Sight::Repair);
+            io.witness.disk_lost(io.node);
+            io.story.tell(io.time, format_args!("n{} repairs its log: {:?}", io.node, found.damage));
+            loss = found.damage.map_or(loss, Loss::of);
+            opened = self.read_log(cluster, setup, seed, loss, io);
+        }
+        if let Err(Reading::LostBefore(known)) = opened {
+            opened = self.read_log(cluster, setup, seed, known, io);
+        }
+        let (mut machine, wal, recovered) = match opened {
+            Ok(read) => read,
+            Err(Reading::Failed(failed)) => return Err(failed),
+            Err(other) => return Err(BootFailure::Broken(format!("{other:?} after a repair"))),
         };
         machine.start(io.now);
         let own_session = SessionId::of_node(self.identity.node.tag(), self.boot);
         let mut process = Process::new(machine, own_session, wal, recovered);
-        let drained = process.drain(&mut io);
+        let drained = process.drain(io);
         self.process = Some(process);
         match drained {
             Ok(()) => Ok(()),
@@ -140,13 +149,32 @@ impl Node {
         }
     }
 
-    fn machine_config<'a>(
+    fn read_log(
         &self,
-        cluster: &'a Cluster,
+        cluster: &Cluster,
         setup: &Setup,
         seed: u64,
-        held_floor: Sequence,
-    ) -> Config<'a> {
+        loss: Loss,
+        io: &mut Io<'_>,
+    ) -> Result<(Machine, Wal<SimDisk>, Recovering), Reading> {
+        let config = self.machine_config(cluster, setup, seed, loss);
+        let broken = |what: String| Reading::Failed(BootFailure::Broken(what));
+        let mut machine = Machine::new(config).map_err(|error| broken(error.to_string()))?;
+        let mut recovered = Recovering::new();
+        let opened = Wal::open_on(self.disk.attach(), log_config(cluster), |place, frame| {
+            recovered.recover(io, &mut machine, place, &frame).map_err(Into::into)
+        });
+        match opened {
+            Ok((wal, found)) => match found.damage.map(Loss::of) {
+                Some(known) if known != loss => Err(Reading::LostBefore(known)),
+                _ => Ok((machine, wal, recovered)),
+            },
+            Err(OpenError::Damaged { .. }) => Err(Reading::Damaged),
+            Err(error) => Err(Reading::Failed(failure(error))),
+        }
+    }
+
+    fn machine_config<'a>(&self, cluster: &'a Cluster, setup: &Setup, seed: u64, loss: Loss) -> Config<'a> {
         Config {
             cluster: cluster.id,
             shard: SHARD,
@@ -158,18 +186,51 @@ impl Node {
             timers: setup.timers,
             capacity: setup.capacity,
             verify: setup.verify,
-            promised: self.promised,
-            held_floor,
+            promised: self.promised.max(loss.epoch),
+            held_floor: loss.sequence,
         }
     }
 }
+
+/// What a repaired log has once held at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Loss {
+    epoch: Epoch,
+    sequence: Sequence,
+}
+
+impl Loss {
+    fn of(damage: Damage) -> Self {
+        Self { epoch: Epoch(damage.highest_epoch), sequence: Sequence(damage.highest_sequence) }
+    }
+}
+
+/// Why a log was not read to its end.
+#[derive(Debug)]
+enum Reading {
+    /// It has to be repaired first.
+    Damaged,
+    /// It was repaired before, and the machine has to know.
+    LostBefore(Loss),
+    Failed(BootFailure),
+}
+
+fn failure(error: OpenError) -> BootFailure {
+    match error {
+        OpenError::NoSpace { .. } => BootFailure::NoSpace,
+        error => BootFailure::Broken(error.to_string()),
+    }
+}
+
+/// Bytes of each buffer of a log.
+pub(crate) const BUFFER_BYTES: usize = buffer_bytes_for(FRAME_BYTES_MAX);
 
 fn log_config(cluster: &Cluster) -> io_oi_wal::Config {
     io_oi_wal::Config {
         segment_bytes: SEGMENT_BYTES,
         segments_ahead: 2,
         frame_bytes_max: FRAME_BYTES_MAX,
-        buffer_bytes: buffer_bytes_for(FRAME_BYTES_MAX),
+        buffer_bytes: BUFFER_BYTES,
         places_max: PLACES_MAX,
         ..io_oi_wal::Config::new(cluster.id.0, SHARD.0)
     }

@@ -15,12 +15,13 @@ use io_oi_shard::{
     AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, Notice, Origin, ProposalState,
     PublishStage,
 };
+use io_oi_wal::sim_disk::SimDisk;
 use io_oi_wal::{AppendError, BlockIndex, Frame, FrameKind, LogIndex, Wal};
 
 use crate::chain::{Chain, Entry, header_of};
 use crate::checkers::Witness;
-use crate::disk::SimulatedDisk;
 use crate::hot::{Hot, Version};
+use crate::planted::Bug;
 use crate::sights::{Sight, Sights};
 use crate::story::{Short, Story};
 
@@ -69,6 +70,8 @@ pub(crate) struct Io<'a> {
     pub(crate) steps: &'a mut Option<u64>,
     /// The epoch in the node's promise file.
     pub(crate) promised: &'a mut Epoch,
+    /// A bug that was put in on purpose.
+    pub(crate) bug: Option<Bug>,
 }
 
 /// A proposal that owns its bytes.
@@ -112,12 +115,14 @@ pub(crate) struct Process {
     pub(crate) inbox: VecDeque<Request>,
     pub(crate) session_counter: u32,
     own_session: SessionId,
-    wal: Wal<SimulatedDisk>,
+    wal: Wal<SimDisk>,
     index: BlockIndex,
     chain: Chain,
     log_base: Option<u64>,
     durable_early: Option<LogIndex>,
     is_flush_told: bool,
+    /// Appends that were reported durable before their flush, by a planted bug.
+    reported_early: u64,
 }
 
 /// A node refuses writes below this much room in its log.
@@ -127,7 +132,7 @@ impl Process {
     pub(crate) fn new(
         machine: Machine,
         own_session: SessionId,
-        wal: Wal<SimulatedDisk>,
+        wal: Wal<SimDisk>,
         recovered: Recovering,
     ) -> Self {
         let Recovering { hot, chain, index } = recovered;
@@ -143,6 +148,7 @@ impl Process {
             log_base: None,
             durable_early: None,
             is_flush_told: false,
+            reported_early: 0,
         }
     }
 
@@ -165,6 +171,7 @@ impl Process {
             }
             match effect {
                 Effect::Judge { sequence, proposal, origin, .. } => {
+                    look_for_room(&mut self.wal);
                     let full = origin == JudgeOrigin::Forwarded && self.wal.room_bytes() < LOG_RESERVE_BYTES;
                     let newest = self.hot.newest(proposal.key).filter(|newest| newest.value.is_some());
                     let newest = newest.map(|newest| Sequence(newest.sequence));
@@ -191,7 +198,10 @@ impl Process {
                     io.out.push(Out::Send { to, lane, bytes: bytes.into() });
                 }
                 Effect::Publish { stage, epoch, record, .. } => {
-                    let shown = Shown::of(stage, epoch, &record);
+                    let mut shown = Shown::of(stage, epoch, &record);
+                    if io.bug == Some(Bug::ShowsTentativeAsCommitted) && stage == PublishStage::Tentative {
+                        shown.stage = PublishStage::Committed;
+                    }
                     self.tell_commits(io);
                     self.publish(io, shown)?;
                 }
@@ -207,7 +217,18 @@ impl Process {
         self.tell_notices(io);
         self.wal.submit();
         self.tell_flush(io);
-        Ok(())
+        if io.bug == Some(Bug::DurableEarly) { self.report_early(io) } else { Ok(()) }
+    }
+
+    /// The bug: what stands in memory is reported as flushed. The disk knows better.
+    fn report_early(&mut self, io: &mut Io<'_>) -> Result<(), Stop> {
+        let Some(base) = self.log_base else { return Ok(()) };
+        let appended = self.wal.appended().0.saturating_sub(base);
+        if appended <= self.reported_early {
+            return Ok(());
+        }
+        self.reported_early = appended;
+        self.handle(io, Event::Durable { through: AppendIndex(appended) })
     }
 
     fn tell_notices(&mut self, io: &mut Io<'_>) {
@@ -251,11 +272,16 @@ impl Process {
                 Entry::Promise { epoch, is_claim } => {
                     // Between the log and the promise file the process may die.
                     step(io)?;
-                    *io.promised = (*io.promised).max(epoch);
+                    if io.bug != Some(Bug::NoPromiseFile) {
+                        *io.promised = (*io.promised).max(epoch);
+                    }
                     io.witness.promise_durable(io.node, epoch, is_claim);
                 }
                 Entry::Other => {}
             }
+        }
+        if through.0 <= self.reported_early {
+            return Ok(());
         }
         self.handle(io, Event::Durable { through })
     }
@@ -302,6 +328,7 @@ impl Process {
 
     /// Refuses what there is no room for; only what was never seen may be refused here.
     fn admit(&mut self, io: &mut Io<'_>, session: SessionId, wish: &Wish) -> bool {
+        look_for_room(&mut self.wal);
         let has_room = self.wal.room_bytes() >= LOG_RESERVE_BYTES || !wish.operation.has_key();
         if has_room || self.machine.proposal_state(session, wish.session_sequence) != ProposalState::Fresh {
             return true;
@@ -321,6 +348,7 @@ impl Process {
                 io.witness.shown(io.time, io.node, &key, sequence, version.value.as_deref());
                 self.hot.publish_committed(&key, version)
             }
+            PublishStage::Withdrawn if io.bug == Some(Bug::NoWithdrawal) => Ok(()),
             PublishStage::Withdrawn => {
                 io.sights.see(Sight::Withdrawal);
                 self.hot.withdraw(&key, version.sequence)
@@ -350,10 +378,20 @@ impl Process {
     }
 
     fn tell_flush(&mut self, io: &mut Io<'_>) {
-        if self.wal.is_in_flight() && !self.is_flush_told {
+        // A write that failed as it was submitted is told by the next look at the log.
+        let may_have_failed = self.wal.room_bytes() == 0;
+        if (self.wal.is_in_flight() || may_have_failed) && !self.is_flush_told {
             self.is_flush_told = true;
             io.out.push(Out::Flush);
         }
+    }
+}
+
+/// The daemon looks at its log all the time, and a log that is looked at prepares segments; here somebody has to look.
+fn look_for_room(wal: &mut Wal<SimDisk>) {
+    if !wal.is_in_flight() && wal.room_bytes() < LOG_RESERVE_BYTES {
+        let looked = wal.poll();
+        assert!(!matches!(looked, Ok(Some(_))), "nothing was in flight");
     }
 }
 
@@ -397,7 +435,7 @@ impl Append<'_> {
     fn perform(
         &self,
         io: &mut Io<'_>,
-        wal: &mut Wal<SimulatedDisk>,
+        wal: &mut Wal<SimDisk>,
         index: &mut BlockIndex,
         chain: &mut Chain,
         log_base: &mut Option<u64>,

@@ -6,6 +6,7 @@
 use io_oi_record::ControlMode;
 use io_oi_shard::Verify;
 
+use crate::liar::Lie;
 use crate::network::Weather;
 use crate::random::Random;
 
@@ -143,6 +144,8 @@ pub(crate) struct Scenario {
     pub(crate) flush_tail: u64,
     pub(crate) keys: u64,
     pub(crate) clients: Vec<ClientPlan>,
+    /// A member that lies, and how.
+    pub(crate) liar: Option<(usize, Lie)>,
     /// In the order of their time.
     pub(crate) faults: Vec<(u64, Fault)>,
     /// From here on nothing goes wrong any more.
@@ -203,6 +206,7 @@ impl Scenario {
             flush_tail: *random.pick(&[2, 10, 50]),
             keys: random.between(1, 6),
             clients: some_clients(founders, &mut random),
+            liar: some_liar(founders, &troubles, &mut random),
             faults: Vec::new(),
             calm_at,
             resumed_by,
@@ -336,6 +340,13 @@ fn some_storm(random: &mut Random) -> Weather {
         repeated_per_mille: random.below(500),
         keeps_order: random.chance(300),
     }
+}
+
+/// Liars live in clusters that can spare one, with honest disks and members that stay.
+fn some_liar(founders: usize, troubles: &Troubles, random: &mut Random) -> Option<(usize, Lie)> {
+    let can_spare = founders >= 3 && troubles.governance == 0 && troubles.disks == 0;
+    let lie = *random.pick(Lie::PROVABLE);
+    (can_spare && random.chance(200)).then(|| (random.index(founders), lie))
 }
 
 fn some_clock(random: &mut Random) -> (i64, i64) {

@@ -22,6 +22,10 @@ impl<'a> Wire<'a> {
         Some(Self { epoch, message })
     }
 
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     pub(crate) fn message(&self) -> &Message<'a> {
         &self.message
     }

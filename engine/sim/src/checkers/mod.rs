@@ -198,6 +198,12 @@ impl Witness {
         self.note(time, "reads", reads::check_history(&self.history));
     }
 
+    /// Whether a node bars a member that lied.
+    pub(crate) fn convicted(&mut self, time: u64, node: usize, liar: usize, knows: bool) {
+        let finding = if knows { Ok(()) } else { Err(format!("n{node} does not bar n{liar}, which lied")) };
+        self.note(time, "signing", finding);
+    }
+
     /// Whether a node is silent exactly if its disk was rolled back.
     pub(crate) fn silence(&mut self, time: u64, node: usize, is_right: bool, mute: &str) {
         let finding = if is_right { Ok(()) } else { Err(format!("n{node} ends with mute {mute}")) };

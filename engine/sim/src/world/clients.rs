@@ -10,6 +10,7 @@ use io_oi_shard::SessionState;
 
 use super::{What, World};
 use crate::client::{Client, Deed, Pending, Place, answer_of, call_of, ends_session, is_not_now};
+use crate::planted::Bug;
 use crate::process::{Process, Request};
 use crate::sights::Sight;
 
@@ -299,7 +300,9 @@ impl World {
             let it = &self.nodes[node];
             let Some(process) = &it.process else { continue };
             let until = process.machine.lease_until();
-            if until == Nanos::ZERO || it.clock.at(self.time).mono >= until {
+            let believes = self.bug == Some(Bug::ReadWithoutLease) && process.machine.is_leading();
+            let has_lease = until != Nanos::ZERO && it.clock.at(self.time).mono < until;
+            if !has_lease && !believes {
                 continue;
             }
             let found = process.hot.committed(key);

@@ -100,13 +100,23 @@ impl World {
                 let node = self.whom(who);
                 self.sights.see(Sight::FlushFailed);
                 self.nodes[node].down_for_ns = down_ns;
-                self.nodes[node].disk.fail_next_flush();
+                self.nodes[node].disk.fail_next();
             }
             Fault::Backup { who } => {
                 let node = self.whom(who);
                 if self.nodes[node].is_in_use {
                     self.nodes[node].backup =
                         Some((self.nodes[node].disk.image(), self.nodes[node].promised));
+                }
+            }
+            Fault::Rot { who, down_ns } => {
+                let node = self.whom(who);
+                // Data that one disk alone held is gone with it: rot strikes once, where others have everything, too.
+                let is_covered = self.witness.voters.count_ones() >= 3 && !self.has_rotted;
+                if self.nodes[node].is_up() && is_covered && !self.nodes.iter().any(|it| it.is_rolled_back) {
+                    self.nodes[node].down_for_ns = down_ns;
+                    self.kill(node, false);
+                    self.has_rotted = self.nodes[node].disk.rot();
                 }
             }
             Fault::RollBack { who, down_ns } => self.roll_back(who, down_ns),
@@ -125,7 +135,7 @@ impl World {
         let others =
             (0..self.nodes.len()).filter(|other| *other != node && self.nodes[*other].is_rolled_back);
         // Too many silent voters and nobody could ever commit again.
-        if 2 * (others.count() + 1) >= self.scenario.founders {
+        if self.has_rotted || 2 * (others.count() + 1) >= self.witness.voters.count_ones() as usize {
             return;
         }
         self.nodes[node].down_for_ns = down_ns;
@@ -181,7 +191,7 @@ impl World {
 
     fn mend_disk(&mut self, node: usize) {
         self.nodes[node].flush_factor = 1;
-        self.nodes[node].disk.set_space(u64::MAX);
+        self.nodes[node].disk.mend();
     }
 
     /// Nothing goes wrong with this node any more.
@@ -192,7 +202,6 @@ impl World {
         it.down_for_ns = 0;
         it.paused_until = it.paused_until.min(self.time);
         it.clock.mend();
-        it.disk.mend();
         if it.is_in_use && !it.is_up() {
             it.down_until = self.time;
             self.at(self.time, What::Start { node });

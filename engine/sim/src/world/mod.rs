@@ -19,9 +19,11 @@ use crate::checkers::{Standing, Violation, Witness};
 use crate::client::{Client, Habits};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::disk::SimulatedDisk;
+use crate::disk::Medium;
+use crate::liar::{Liar, Lie};
 use crate::network::{Network, Weather};
-use crate::node::{Node, Setup};
+use crate::node::{BUFFER_BYTES, Node, Setup};
+use crate::planted::Bug;
 use crate::process::Out;
 use crate::random::Random;
 use crate::scenario::{Fault, Scenario};
@@ -97,10 +99,12 @@ pub(crate) struct World {
     random: Random,
     out: Vec<Out>,
     decided_at_calm: Sequence,
-    is_calm: bool,
+    has_rotted: bool,
     is_quiet: bool,
     newest_leader: Option<(io_oi_record::Epoch, usize)>,
     operator: Operator,
+    liar: Option<Liar>,
+    bug: Option<Bug>,
     /// Who has evidence against whom.
     convicted: BTreeSet<(usize, usize)>,
     /// Who alone may lead under strict control.
@@ -118,7 +122,7 @@ pub(crate) struct Ended {
 }
 
 impl World {
-    pub(crate) fn new(scenario: Scenario, seed: u64, story: Story) -> Self {
+    pub(crate) fn new(scenario: Scenario, seed: u64, bug: Option<Bug>, story: Story) -> Self {
         let mut random = Random::new(seed).fork("world");
         let cluster =
             Cluster::new(scenario.founders, scenario.others, scenario.control, random.fork("cluster"));
@@ -130,11 +134,15 @@ impl World {
         );
         let network = Network::new(scenario.boxes(), scenario.weather, random.fork("network"));
         let node = |(identity, (drift, wall)): (&crate::cluster::Identity, &(i64, i64))| {
-            let disk = SimulatedDisk::new(random.fork("disk"));
+            let disk = Medium::new(BUFFER_BYTES, random.fork("disk"));
             Node::new(identity.clone(), Clock::new(*drift, *wall), disk)
         };
         let nodes = cluster.identities.iter().zip(&scenario.clocks).map(node).collect();
         let witness = Witness::of((1 << scenario.founders) - 1);
+        let lie = (bug == Some(Bug::FalseAck)).then_some((seed as usize % scenario.founders, Lie::FalseAck));
+        let liar = lie.or(scenario.liar).map(|(node, lie)| Liar::new(node, lie, &mut random));
+        let mut witness = witness;
+        witness.liars = liar.as_ref().map_or(0, |liar| 1 << liar.node);
         let mut world = Self {
             clients: Vec::new(),
             setup,
@@ -148,10 +156,12 @@ impl World {
             sights: Sights::default(),
             out: Vec::new(),
             decided_at_calm: Sequence::NONE,
-            is_calm: false,
+            has_rotted: false,
             is_quiet: false,
             newest_leader: None,
             operator: Operator::default(),
+            liar,
+            bug,
             convicted: BTreeSet::new(),
             appointed: Some(0),
             cluster,
@@ -256,15 +266,33 @@ impl World {
             }
         }
         let waiting: Vec<String> = self.clients.iter().filter_map(Client::waits_for).collect();
+        self.check_conviction(&standings);
         self.witness.ended(self.time, &standings, &waiting);
+    }
+
+    /// Whoever lied provably is convicted on every honest node.
+    fn check_conviction(&mut self, standings: &[Standing]) {
+        let Some(liar) = self.liar.as_ref().filter(|liar| liar.has_left_proof()) else { return };
+        let honest = standings.iter().filter(|it| it.is_expected && it.node != liar.node);
+        let node = liar.node;
+        for it in honest {
+            let process = self.nodes[it.node].process.as_ref();
+            let accused = self.nodes[node].identity.node;
+            let knows = process.is_some_and(|process| process.machine.is_barred(accused));
+            self.witness.convicted(self.time, it.node, node, knows);
+        }
     }
 
     fn standing(&self, node: usize) -> Standing {
         let it = &self.nodes[node];
-        let is_expected = it.is_in_use && !it.is_rolled_back && !it.has_left;
+        let is_expected = it.is_in_use && !it.is_rolled_back && !it.has_left && !self.is_liar(node);
         let process = self.nodes[node].process.as_ref();
         let committed = process.map_or(Sequence::NONE, |process| process.machine.committed());
         Standing { node, is_expected, is_up: process.is_some(), committed }
+    }
+
+    fn is_liar(&self, node: usize) -> bool {
+        self.liar.as_ref().is_some_and(|liar| liar.node == node)
     }
 
     /// Who leads by its own word, the newest epoch first.
@@ -277,7 +305,6 @@ impl World {
 
     fn calm(&mut self) {
         self.story.tell(self.time, format_args!("calm from here on"));
-        self.is_calm = true;
         self.network.heal();
         self.network.set_weather(Weather::FAIR);
         self.decided_at_calm = self.witness.truth.through();

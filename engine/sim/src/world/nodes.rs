@@ -5,10 +5,11 @@
 
 use std::rc::Rc;
 
-use io_oi_record::{NodeId, Sequence};
+use io_oi_record::{Message, NodeId, Sequence};
 use io_oi_shard::{Event, Lane, Notice};
 
 use super::{What, World};
+use crate::liar::Told;
 use crate::node::BootFailure;
 use crate::process::{Io, Out, Process, Stop};
 use crate::sights::Sight;
@@ -36,6 +37,7 @@ impl World {
             out: &mut self.out,
             steps: &mut it.kill_after,
             promised: &mut it.promised,
+            bug: self.bug,
         };
         let worked = work(process, &mut io);
         self.note_leading(node);
@@ -105,9 +107,13 @@ impl World {
         if let Notice::EvidenceFound { accused, hash } = notice {
             let Some(accused) = self.cluster.index_of(accused) else { return };
             if self.witness.liars >> accused & 1 == 1 {
+                if self.convicted.is_empty() {
+                    self.bar(self.nodes[accused].identity.node, hash);
+                }
                 self.convicted.insert((node, accused));
-                let accused = self.nodes[accused].identity.node;
-                self.bar(accused, hash);
+                if self.appointed == Some(accused) {
+                    self.appoint_somebody();
+                }
             } else {
                 let what = format!("n{node} has evidence against n{accused}, which is honest");
                 self.witness.note(self.time, "signing", Err(what));
@@ -130,27 +136,42 @@ impl World {
             self.witness.note(self.time, "network", Err(format!("n{from} sends to {to}, which nobody is")));
             return;
         };
-        if let Some(wire) = Wire::read(&self.cluster, &bytes) {
-            let machine =
-                &self.nodes[from].process.as_ref().map(|it| (it.machine.is_leading(), it.machine.epoch()));
-            let leads = |epoch| *machine == Some((true, epoch));
-            let said = wire.said(&self.cluster, leads);
-            self.witness.said(self.time, from, &said);
-            if matches!(wire.message(), io_oi_record::Message::Forward(_)) {
-                self.sights.see(Sight::Forward);
-            }
-            if self.story.is_heard() {
-                let fate = if self.network.is_cut(from, to) { " (cut)" } else { "" };
-                self.story.tell(self.time, format_args!("n{from} -> n{to}{fate} {wire}"));
-            }
-        } else {
+        let Some(wire) = Wire::read(&self.cluster, &bytes) else {
             let what = format!("n{from} sends {} bytes that are no message", bytes.len());
             self.witness.note(self.time, "network", Err(what));
+            return;
+        };
+        let process = self.nodes[from].process.as_ref();
+        let leads = process.map(|it| (it.machine.is_leading(), it.machine.epoch()));
+        let said = wire.said(&self.cluster, |epoch| leads == Some((true, epoch)));
+        self.witness.said(self.time, from, &said);
+        if matches!(wire.message(), Message::Forward(_)) {
+            self.sights.see(Sight::Forward);
         }
+        if self.story.is_heard() {
+            let fate = if self.network.is_cut(from, to) { " (cut)" } else { "" };
+            self.story.tell(self.time, format_args!("n{from} -> n{to}{fate} {wire}"));
+        }
+        let liar = self.liar.as_mut().filter(|liar| liar.node == from);
+        let told = liar.map_or(Told::Truth, |liar| liar.tell(&self.cluster, wire.epoch(), wire.message()));
+        match told {
+            Told::Truth => self.carry(from, to, lane, &bytes),
+            Told::Instead(lie) => self.carry(from, to, lane, &lie),
+            Told::Beside(lie) => {
+                self.story.tell(self.time, format_args!("n{from} LIES to all others"));
+                self.carry(from, to, lane, &bytes);
+                for other in (0..self.nodes.len()).filter(|other| *other != from) {
+                    self.carry(from, other, lane, &lie);
+                }
+            }
+        }
+    }
+
+    fn carry(&mut self, from: usize, to: usize, lane: Lane, bytes: &Rc<[u8]>) {
         let from_id = self.nodes[from].identity.node;
         let arrivals = self.network.arrivals(self.time, from, to, lane);
         for at in arrivals.iter() {
-            self.at(at, What::Deliver { to, from: from_id, bytes: Rc::clone(&bytes) });
+            self.at(at, What::Deliver { to, from: from_id, bytes: Rc::clone(bytes) });
         }
     }
 
@@ -202,7 +223,7 @@ impl World {
         it.paused_until = 0;
         it.clock.power_on(self.time, self.random.between(1, 1 << 40));
         let seed = self.random.next();
-        let io = Io {
+        let mut io = Io {
             time: self.time,
             now: it.clock.at(self.time),
             node,
@@ -212,8 +233,9 @@ impl World {
             out: &mut self.out,
             steps: &mut it.kill_after.take(),
             promised: &mut it.promised.clone(),
+            bug: self.bug,
         };
-        let started = it.start(&self.cluster, &self.setup, seed, io);
+        let started = it.start(&self.cluster, &self.setup, seed, &mut io);
         self.story
             .tell(self.time, format_args!("n{node} starts (boot {}): {started:?}", self.nodes[node].boot));
         self.note_leading(node);

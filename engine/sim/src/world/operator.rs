@@ -176,7 +176,7 @@ impl World {
     pub(super) fn appoint_somebody(&mut self) {
         let can_lead = |node: usize| {
             let it = &self.nodes[node];
-            self.witness.voters >> node & 1 == 1 && !it.is_rolled_back && !it.has_left
+            self.witness.voters >> node & 1 == 1 && !it.is_rolled_back && !it.has_left && !self.is_liar(node)
         };
         if self.scenario.control == ControlMode::Competitive || self.appointed.is_some_and(can_lead) {
             return;

@@ -1,0 +1,51 @@
+//! Bugs that are put in on purpose, to see that the checkers bite.
+//!
+//! Invariant: nothing here does anything unless a run asks for it by name.
+
+/// A bug in the world around the machines, as a careless daemon or a dishonest member would have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// The daemon reports an append as durable while its flush is still under way.
+    DurableEarly,
+    /// The daemon leaves withdrawn values in the hot tier.
+    NoWithdrawal,
+    /// The client reads at whoever believes to lead, without a look at the lease.
+    ReadWithoutLease,
+    /// A member acknowledges as durable what it only holds.
+    FalseAck,
+    /// The daemon answers a proposal with the receipt of its tentative place.
+    ShowsTentativeAsCommitted,
+    /// The daemon does not replace the promise file before it reports a promise as durable, and loses the end of its log.
+    NoPromiseFile,
+}
+
+impl Bug {
+    /// Every bug.
+    pub const ALL: &'static [Bug] = &[
+        Bug::DurableEarly,
+        Bug::NoWithdrawal,
+        Bug::ReadWithoutLease,
+        Bug::FalseAck,
+        Bug::ShowsTentativeAsCommitted,
+        Bug::NoPromiseFile,
+    ];
+
+    /// As it is named on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Bug::DurableEarly => "durable-early",
+            Bug::NoWithdrawal => "no-withdrawal",
+            Bug::ReadWithoutLease => "read-without-lease",
+            Bug::FalseAck => "false-ack",
+            Bug::ShowsTentativeAsCommitted => "shows-tentative-as-committed",
+            Bug::NoPromiseFile => "no-promise-file",
+        }
+    }
+
+    /// The bug of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Bug> {
+        Bug::ALL.iter().copied().find(|bug| bug.name() == name)
+    }
+}
