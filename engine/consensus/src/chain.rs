@@ -2,6 +2,8 @@
 //!
 //! Invariant: sequences are dense, every header names its parent, time only grows, epochs never go back. [P-30..P-33]
 
+use alloc::collections::VecDeque;
+
 use io_oi_record::{BlockHeader, Epoch, Hash, Nanos, Sequence};
 
 /// The newest header of the chain, as much of it as the next one is checked against.
@@ -59,6 +61,95 @@ impl ChainTip {
             return Err(ChainError::EpochWentBack { parent: self.epoch, found: header.epoch });
         }
         Ok(())
+    }
+}
+
+/// One block of the chain, as much of it as is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The tip that the chain had with this block at its end.
+    pub tip: ChainTip,
+    /// The first sequence of the block; 0 for the origin.
+    pub first_sequence: Sequence,
+}
+
+/// The newest blocks of the chain: all that are not committed, and some before them.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Oldest first, never empty: the origin, or the oldest block remembered.
+    links: VecDeque<Link>,
+}
+
+/// Committed blocks that are remembered, so that a follower a little behind is answered from memory.
+const HISTORY_LINKS: usize = 128;
+
+impl Chain {
+    /// An empty chain.
+    pub fn new() -> Self {
+        let mut links = VecDeque::with_capacity(2 * HISTORY_LINKS);
+        links.push_back(Link { tip: ChainTip::ORIGIN, first_sequence: Sequence::NONE });
+        Self { links }
+    }
+
+    /// Its end.
+    pub fn tip(&self) -> &ChainTip {
+        &self.links.back().expect("a chain has an origin").tip
+    }
+
+    /// Adds a checked header at the end.
+    pub fn push(&mut self, header: &BlockHeader, header_hash: Hash) {
+        assert_eq!(header.parent, self.tip().hash, "a chain grows at its tip");
+        let tip = ChainTip::after(header, header_hash);
+        self.links.push_back(Link { tip, first_sequence: header.first_sequence });
+    }
+
+    /// The block that ends at `last`.
+    pub fn ending_at(&self, last: Sequence) -> Option<&Link> {
+        let place = self.links.binary_search_by_key(&last, |link| link.tip.sequence).ok()?;
+        self.links.get(place)
+    }
+
+    /// The block that holds `sequence`.
+    pub fn holding(&self, sequence: Sequence) -> Option<&Link> {
+        let place = self.links.partition_point(|link| link.tip.sequence < sequence);
+        self.links.get(place).filter(|link| link.first_sequence <= sequence && !sequence.is_none())
+    }
+
+    /// The block whose header has this hash, looked for from the newest on.
+    pub fn find(&self, hash: Hash) -> Option<&Link> {
+        self.links.iter().rev().find(|link| link.tip.hash == hash)
+    }
+
+    /// How many blocks behind `committed` the chain has, as far as `counts` says so.
+    pub fn count_behind(&self, committed: Sequence, counts: impl Fn(&Link) -> bool) -> usize {
+        let open = self.links.iter().rev().take_while(|link| link.tip.sequence > committed);
+        open.filter(|link| counts(link)).count()
+    }
+
+    /// The block that stands `places` before the newest one.
+    pub fn before_tip(&self, places: usize) -> Option<&Link> {
+        self.links.len().checked_sub(1 + places).and_then(|place| self.links.get(place))
+    }
+
+    /// Gives up everything behind the block that ends at `last`, which is remembered. [P-35]
+    pub fn rewind_to(&mut self, last: Sequence) {
+        assert!(self.ending_at(last).is_some(), "a chain is rewound to one of its own blocks [P-35]");
+        while self.tip().sequence > last {
+            self.links.pop_back();
+        }
+    }
+
+    /// Forgets committed blocks beyond the history.
+    pub fn forget_before(&mut self, committed: Sequence) {
+        while self.links.len() > HISTORY_LINKS && self.links[HISTORY_LINKS / 2].tip.sequence <= committed {
+            self.links.pop_front();
+        }
+    }
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The two notes that consensus writes into the log beside the blocks: the epoch claim and the seal.
+//! The notes that consensus writes into the log beside the blocks: the epoch claim, the promise of an epoch, the seal.
 //!
 //! Invariant: a note has one encoding; anything else is refused with its name. All numbers are little endian.
 //!
@@ -7,15 +7,18 @@
 //!         56 cluster [32] | 88 node [32]                                                              = 120 bytes
 //! seal    0 kind 33 | 1 version 1 | 2 zero [6] | 8 epoch u64 | 16 last sequence u64 | 24 header hash [32]
 //!         56 signature [64]                                                                           = 120 bytes
+//! promise 0 kind 34 | 1 version 1 | 2 shard u16 | 4 zero [4] | 8 epoch u64 | 16 zero [8] | 24 candidate [32]
+//!         56 cluster [32] | 88 node [32]                                                              = 120 bytes
 //! ```
 
 use io_oi_record::{ClusterId, Epoch, Hash, NodeId, Sequence, ShardId, Signature};
 
-/// Length of either encoded note.
+/// Length of every encoded note.
 pub const NOTE_BYTES: usize = 120;
 
 const CLAIM_KIND: u8 = 32;
 const SEAL_KIND: u8 = 33;
+const PROMISE_KIND: u8 = 34;
 const VERSION: u8 = 1;
 
 /// "I may sign in this epoch, on top of this tip": flushed before the first signature of the epoch. [P-21, P-22]
@@ -90,6 +93,46 @@ impl Seal {
             last_sequence: Sequence(u64::from_le_bytes(array(&bytes[16..24]))),
             header_hash: Hash(array(&bytes[24..56])),
             signature: Signature(array(&bytes[56..])),
+        })
+    }
+}
+
+/// "I follow this candidate, and nobody else, in this epoch": flushed before the signed grant is sent. [P-26]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochPromise {
+    /// The cluster of the group.
+    pub cluster: ClusterId,
+    /// The shard of the group.
+    pub shard: ShardId,
+    /// The node that promises.
+    pub node: NodeId,
+    /// The promised epoch.
+    pub epoch: Epoch,
+    /// Whom it is promised to.
+    pub candidate: NodeId,
+}
+
+impl EpochPromise {
+    /// The promise as it stands in the log.
+    pub fn encode(&self) -> [u8; NOTE_BYTES] {
+        let mut bytes = head(PROMISE_KIND, self.epoch, Sequence::NONE, Hash(self.candidate.0));
+        bytes[2..4].copy_from_slice(&self.shard.0.to_le_bytes());
+        bytes[56..88].copy_from_slice(&self.cluster.0);
+        bytes[88..].copy_from_slice(&self.node.0);
+        bytes
+    }
+
+    /// Reads a promise back.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NoteError> {
+        let bytes = check(PROMISE_KIND, bytes)?;
+        require_zero(&bytes[4..8])?;
+        require_zero(&bytes[16..24])?;
+        Ok(Self {
+            cluster: ClusterId(array(&bytes[56..88])),
+            shard: ShardId(u16::from_le_bytes(array(&bytes[2..4]))),
+            node: NodeId(array(&bytes[88..])),
+            epoch: Epoch(u64::from_le_bytes(array(&bytes[8..16]))),
+            candidate: NodeId(array(&bytes[24..56])),
         })
     }
 }
@@ -178,6 +221,26 @@ mod tests {
             header_hash: Hash([9; 32]),
             signature: Signature([10; 64]),
         }
+    }
+
+    fn promise() -> EpochPromise {
+        EpochPromise {
+            cluster: ClusterId([1; 32]),
+            shard: ShardId(2),
+            node: NodeId([3; 32]),
+            epoch: Epoch(4),
+            candidate: NodeId([5; 32]),
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_promise_stand_where_the_drawing_says() {
+        let bytes = promise().encode();
+        assert_eq!(bytes[..8], [34, 1, 2, 0, 0, 0, 0, 0]);
+        assert_eq!((bytes[8], bytes[16], bytes[24]), (4, 0, 5));
+        assert_eq!((bytes[56], bytes[88], bytes[119]), (1, 3, 3));
+        assert_eq!(EpochPromise::decode(&bytes), Ok(promise()));
+        assert_eq!(EpochPromise::decode(&claim().encode()), Err(NoteError::Kind { expected: 34, found: 32 }));
     }
 
     #[test]

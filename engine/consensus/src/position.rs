@@ -1,6 +1,6 @@
 //! How far each voter has come, and how far a quorum has.
 //!
-//! Invariant: a position never goes back within an epoch. [P-50]
+//! Invariant: within an epoch a position of another voter never goes back. [P-50]
 
 use io_oi_record::Sequence;
 use io_oi_record::limits::MEMBERS_MAX;
@@ -29,9 +29,26 @@ impl Positions {
         moved
     }
 
+    /// The chain was rewound: `voter`, which is this node, has nothing behind `through` any more. [P-35]
+    pub fn rewind(&mut self, voter: VoterIndex, through: Sequence) {
+        let position = &mut self.through[voter.as_usize()];
+        *position = through.min(*position);
+    }
+
     /// Where `voter` stands.
     pub fn of(&self, voter: VoterIndex) -> Sequence {
         self.through[voter.as_usize()]
+    }
+
+    /// The same positions under another membership; who is new begins at the beginning.
+    pub fn carried_over(&self, before: &Membership, after: &Membership) -> Self {
+        let mut carried = Self::new();
+        for (place, node) in after.voters().iter().enumerate() {
+            if let Some(voter) = before.voter_index(*node) {
+                carried.through[place] = self.of(voter);
+            }
+        }
+        carried
     }
 
     /// The highest sequence that a quorum has reached: the quorum-th highest position. [P-51]

@@ -24,19 +24,22 @@ impl Unsealed {
         self.waiting.push_back((*header, header_hash));
     }
 
-    /// The header that `seal` belongs to: seals stand in block order. [P-42]
+    /// The header that `seal` belongs to. Seals stand in block order; a block before it that has none is covered. [P-42]
     pub(crate) fn take(&mut self, seal: &Seal) -> Result<BlockHeader, RecoverError> {
-        let Some((header, header_hash)) = self.waiting.front().copied() else {
-            return Err(RecoverError::SealWithoutBlock { sequence: seal.last_sequence });
+        let missing = RecoverError::SealWithoutBlock { sequence: seal.last_sequence };
+        let fits = |(header, header_hash): &(BlockHeader, Hash)| {
+            *header_hash == seal.header_hash
+                && header.epoch == seal.epoch
+                && header.last_sequence() == seal.last_sequence
         };
-        let fits = header_hash == seal.header_hash
-            && header.epoch == seal.epoch
-            && header.last_sequence() == seal.last_sequence;
-        if !fits {
-            return Err(RecoverError::SealWithoutBlock { sequence: seal.last_sequence });
-        }
-        self.waiting.pop_front();
+        let place = self.waiting.iter().position(fits).ok_or(missing)?;
+        let (header, _) = self.waiting.drain(..=place).next_back().ok_or(missing)?;
         Ok(header)
+    }
+
+    /// Blocks behind `last` are superseded. [P-35]
+    pub(crate) fn rewind_to(&mut self, last: Sequence) {
+        self.waiting.retain(|(header, _)| header.last_sequence() <= last);
     }
 
     /// A later epoch covers what stayed unsealed. [P-43]
@@ -91,6 +94,17 @@ pub enum RecoverError {
     NeverClaimed {
         /// Epoch of the block.
         epoch: Epoch,
+    },
+    /// A block that continues neither the tip nor anything that may still be given up. [P-35]
+    #[error(
+        "the block at sequence {first_sequence} would supersede what sequence {committed} had decided: the log mixes \
+         two histories, restore it from a peer or a backup"
+    )]
+    Decided {
+        /// First sequence of the refused block.
+        first_sequence: Sequence,
+        /// Through which sequence the log proves everything to be committed.
+        committed: Sequence,
     },
     /// A seal that fits no unsealed block in order. [P-42]
     #[error(

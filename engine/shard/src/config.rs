@@ -2,7 +2,7 @@
 //!
 //! Invariant: two machines with the same configuration and the same events do the same, the seed included.
 
-use io_oi_consensus::{MembershipError, NotAVoter};
+use io_oi_consensus::MembershipError;
 use io_oi_record::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, SESSION_WINDOW, SESSIONS_MAX};
 use io_oi_record::{ClusterId, Epoch, Genesis, Hash, Sequence, ShardId, Signer};
 
@@ -109,7 +109,4 @@ pub enum ConfigError {
     /// The voters are no membership.
     #[error(transparent)]
     Membership(#[from] MembershipError),
-    /// This node does not vote.
-    #[error(transparent)]
-    NotAVoter(#[from] NotAVoter),
 }

@@ -1,20 +1,26 @@
-//! The blocks that are not done yet: one filling, some in flight, some recovered and not yet committed.
+//! The blocks that are not done yet: one filling, some in flight, some recovered or followed and not yet committed.
 //!
 //! Invariant: a block's memory is given back only after its last committed record was shown and answered; the pool is
-//! allocated at boot and never grows. Every record of an unfinished block has exactly one note.
+//! allocated at boot and grows only when an election leaves more behind than a pipeline. Every record of an unfinished
+//! block has exactly one note.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX};
+use io_oi_record::limits::BLOCKS_IN_FLIGHT_MAX;
 use io_oi_record::{
-    Block, BlockBuilder, BlockHeader, Durability, Epoch, HeaderParts, Nanos, Record, Sequence, SessionId,
-    SessionSequence, Verdict,
+    Block, BlockBuilder, BlockHeader, Durability, Epoch, HEADER_BYTES, Hash, HeaderParts, Nanos, Record,
+    Sequence, SessionId, SessionSequence, Signature, Verdict,
 };
+
+use crate::config::Capacity;
 
 /// One filling, the pipeline, and one whose committed records are being shown while the next is filled.
 const POOL_BLOCKS: usize = BLOCKS_IN_FLIGHT_MAX + 2;
+
+/// Finished blocks that a group of several keeps, so that a follower a little behind is served from memory.
+const LANDED_KEPT: usize = 4;
 
 /// What has to be remembered about one record until it is committed and answered.
 #[derive(Clone, Copy, Debug)]
@@ -31,47 +37,65 @@ pub(crate) struct Note {
     bytes: u32,
 }
 
+/// The header of a whole block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed {
+    pub(crate) header: BlockHeader,
+    pub(crate) hash: Hash,
+    /// The leader's signature over the header, once it is known and checked.
+    pub(crate) signature: Option<Signature>,
+}
+
 /// One unfinished block.
 pub(crate) struct Flight {
     pub(crate) first_sequence: Sequence,
     pub(crate) epoch: Epoch,
     pub(crate) time: Nanos,
+    pub(crate) closed: Option<Closed>,
+    /// Whether a leader sent it: its verdicts are checked before it is shown.
+    pub(crate) is_followed: bool,
     body: Body,
     notes: Vec<Note>,
 }
 
 enum Body {
     /// Built by this machine, in memory of the pool.
-    Pooled(Box<BlockBuilder>),
-    /// Read from the log at boot.
-    Recovered(Vec<u8>),
+    Built(Box<BlockBuilder>),
+    /// Read from the log at boot, or sent by a leader: the whole encoded block.
+    Copied(Vec<u8>),
 }
 
 impl Flight {
-    fn pooled() -> Self {
+    fn of(body: Body, records_max: usize) -> Self {
         Self {
             first_sequence: Sequence::NONE,
             epoch: Epoch::NONE,
             time: Nanos::ZERO,
-            body: Body::Pooled(Box::new(BlockBuilder::new())),
-            notes: Vec::with_capacity(BLOCK_RECORDS_MAX),
+            closed: None,
+            is_followed: false,
+            body,
+            notes: Vec::with_capacity(records_max),
         }
     }
 
-    /// A block of the log; nobody waits for its answers in this boot.
-    pub(crate) fn recovered(block: &Block<'_>) -> Self {
+    fn built(capacity: &Capacity) -> Self {
+        let builder = BlockBuilder::with_limits(capacity.block_bytes_max, capacity.block_records_max);
+        Self::of(Body::Built(Box::new(builder)), capacity.block_records_max)
+    }
+
+    fn fill_copy(&mut self, block: &Block<'_>, bytes: &[u8], hash: Hash, is_followed: bool) {
+        let Body::Copied(copy) = &mut self.body else { unreachable!("a copy is made in memory for copies") };
+        copy.clear();
+        copy.extend_from_slice(bytes);
+        let header = block.header;
+        (self.first_sequence, self.epoch, self.time) = (header.first_sequence, header.epoch, header.time);
+        self.closed = Some(Closed { header, hash, signature: None });
+        self.is_followed = is_followed;
         let mut start = 0;
-        let notes = block.records().map(|record| {
+        for record in block.records() {
             let note = Note::of(&record, 0, start);
             start += note.bytes;
-            note
-        });
-        Self {
-            first_sequence: block.header.first_sequence,
-            epoch: block.header.epoch,
-            time: block.header.time,
-            notes: notes.collect(),
-            body: Body::Recovered(block.records_bytes().to_vec()),
+            self.notes.push(note);
         }
     }
 
@@ -90,7 +114,7 @@ impl Flight {
     }
 
     pub(crate) fn has_room_for(&self, record_bytes: usize) -> bool {
-        matches!(&self.body, Body::Pooled(builder) if builder.has_room_for(record_bytes))
+        matches!(&self.body, Body::Built(builder) if builder.has_room_for(record_bytes))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -107,14 +131,16 @@ impl Flight {
     }
 
     pub(crate) fn seal(&mut self, parts: HeaderParts) -> BlockHeader {
-        self.builder().seal(parts)
+        let header = self.builder().seal(parts);
+        self.closed = Some(Closed { header, hash: Hash::ZERO, signature: None });
+        header
     }
 
-    /// The whole encoded block, once sealed.
+    /// The whole encoded block, once it has a header.
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.body {
-            Body::Pooled(builder) => builder.bytes(),
-            Body::Recovered(_) => unreachable!("a recovered block is never appended again"),
+            Body::Built(builder) => builder.bytes(),
+            Body::Copied(bytes) => bytes,
         }
     }
 
@@ -130,21 +156,21 @@ impl Flight {
     pub(crate) fn record(&self, sequence: Sequence) -> Record<'_> {
         let note = self.note(sequence);
         let records = match &self.body {
-            Body::Pooled(builder) => builder.records_bytes(),
-            Body::Recovered(records) => records,
+            Body::Built(builder) => builder.records_bytes(),
+            Body::Copied(bytes) => &bytes[HEADER_BYTES..],
         };
         let bytes = &records[note.start as usize..][..note.bytes as usize];
         Record::decode(bytes).expect("we wrote or checked this record ourselves")
     }
 
-    fn holds(&self, sequence: Sequence) -> bool {
+    pub(crate) fn holds(&self, sequence: Sequence) -> bool {
         self.first_sequence <= sequence && sequence < self.next_sequence()
     }
 
     fn builder(&mut self) -> &mut BlockBuilder {
         match &mut self.body {
-            Body::Pooled(builder) => builder,
-            Body::Recovered(_) => unreachable!("a recovered block takes no more records"),
+            Body::Built(builder) => builder,
+            Body::Copied(_) => unreachable!("a copied block takes no more records"),
         }
     }
 }
@@ -168,13 +194,38 @@ impl Note {
 pub(crate) struct Flights {
     flying: VecDeque<Flight>,
     filling: Flight,
+    /// Finished and kept for followers that are a little behind, oldest first.
+    landed: VecDeque<Flight>,
+    landed_max: usize,
     spare: Vec<Flight>,
+    spare_copies: Vec<Flight>,
+    capacity: Capacity,
 }
 
 impl Flights {
-    pub(crate) fn new() -> Self {
-        let spare = (1..POOL_BLOCKS).map(|_| Flight::pooled()).collect();
-        Self { flying: VecDeque::with_capacity(2 * POOL_BLOCKS), filling: Flight::pooled(), spare }
+    /// Memory for a group of one, or of several.
+    pub(crate) fn new(capacity: Capacity, has_peers: bool) -> Self {
+        let spare = (1..POOL_BLOCKS).map(|_| Flight::built(&capacity)).collect();
+        let copy = || {
+            let bytes = Vec::with_capacity(capacity.block_bytes_max);
+            Flight::of(Body::Copied(bytes), capacity.block_records_max)
+        };
+        let copies = if has_peers { POOL_BLOCKS } else { 0 };
+        let landed_max = if has_peers { LANDED_KEPT } else { 0 };
+        Self {
+            flying: VecDeque::with_capacity(2 * POOL_BLOCKS),
+            filling: Flight::built(&capacity),
+            landed: VecDeque::with_capacity(2 * POOL_BLOCKS),
+            landed_max,
+            spare,
+            spare_copies: (0..copies).map(|_| copy()).collect(),
+            capacity,
+        }
+    }
+
+    /// Peers have come: finished blocks are kept for them from now on.
+    pub(crate) fn keep_landed(&mut self) {
+        self.landed_max = LANDED_KEPT;
     }
 
     /// The block that takes records.
@@ -189,17 +240,26 @@ impl Flights {
 
     /// Whether the filling block may be replaced by an empty one.
     pub(crate) fn has_spare(&self) -> bool {
-        !self.spare.is_empty()
+        !self.spare.is_empty() || self.landed.iter().any(|flight| matches!(flight.body, Body::Built(_)))
     }
 
-    /// The filling block is sealed: it flies, and an empty one takes its place.
-    pub(crate) fn launch(&mut self) {
-        let empty = self.spare.pop().expect("a block is sealed only while a spare is left");
-        self.flying.push_back(core::mem::replace(&mut self.filling, empty));
+    /// The filling block has its header: it flies, and an empty one takes its place.
+    pub(crate) fn launch(&mut self, hash: Hash) {
+        while self.spare.is_empty() {
+            let oldest = self.landed.pop_front().expect("a block is sealed only while a spare is left");
+            self.recycle(oldest);
+        }
+        let empty = self.spare.pop().expect("one was just given back");
+        let mut full = core::mem::replace(&mut self.filling, empty);
+        full.closed.as_mut().expect("a block flies with its header").hash = hash;
+        self.flying.push_back(full);
     }
 
-    /// A block of the log flies until its commit is known.
-    pub(crate) fn push_recovered(&mut self, flight: Flight) {
+    /// A block of the log, or of a leader, flies until its commit is known.
+    pub(crate) fn push_copy(&mut self, block: &Block<'_>, bytes: &[u8], hash: Hash, is_followed: bool) {
+        let fresh = || Flight::of(Body::Copied(Vec::with_capacity(bytes.len())), 0);
+        let mut flight = self.spare_copies.pop().unwrap_or_else(fresh);
+        flight.fill_copy(block, bytes, hash, is_followed);
         self.flying.push_back(flight);
     }
 
@@ -208,21 +268,46 @@ impl Flights {
         self.flying.is_empty() && self.filling.is_empty()
     }
 
-    /// The newest flying block.
-    pub(crate) fn newest(&self) -> &Flight {
-        self.flying.back().expect("a block was launched just now")
+    /// The flying block that ends at `last`.
+    pub(crate) fn ending_at(&self, last: Sequence) -> Option<&Flight> {
+        self.flying.iter().rev().find(|flight| flight.next_sequence() == last.next())
     }
 
-    /// The oldest flying block is done when `next` is behind its last record: gives its memory back.
-    pub(crate) fn land_before(&mut self, next: Sequence) {
-        while self.flying.front().is_some_and(|flight| flight.next_sequence() <= next) {
-            let Some(mut flight) = self.flying.pop_front() else { return };
-            if let Body::Pooled(builder) = &mut flight.body {
+    /// The newest flying block when it lies behind `last` entirely: taken out, because its history is given up.
+    pub(crate) fn pop_behind(&mut self, last: Sequence) -> Option<Flight> {
+        if !self.filling.is_empty() && self.filling.first_sequence > last {
+            let empty = self.spare.pop().unwrap_or_else(|| Flight::built(&self.capacity));
+            return Some(core::mem::replace(&mut self.filling, empty));
+        }
+        self.flying.pop_back_if(|flight| flight.first_sequence > last)
+    }
+
+    /// Gives a block's memory back to the pool it came from.
+    pub(crate) fn recycle(&mut self, mut flight: Flight) {
+        (flight.closed, flight.is_followed) = (None, false);
+        flight.notes.clear();
+        match &mut flight.body {
+            Body::Built(builder) => {
                 builder.clear();
-                flight.notes.clear();
                 self.spare.push(flight);
             }
+            Body::Copied(_) if self.spare_copies.len() < POOL_BLOCKS && self.landed_max > 0 => {
+                self.spare_copies.push(flight);
+            }
+            Body::Copied(_) => {}
         }
+    }
+
+    /// The oldest flying block when `next` is behind its last record: it is done. What is kept of it is its bytes.
+    pub(crate) fn land_before(&mut self, next: Sequence) -> Option<Closed> {
+        let oldest = self.flying.pop_front_if(|flight| flight.next_sequence() <= next)?;
+        let closed = oldest.closed;
+        self.landed.push_back(oldest);
+        if self.landed.len() > self.landed_max {
+            let given_back = self.landed.pop_front().expect("one was just pushed");
+            self.recycle(given_back);
+        }
+        closed
     }
 
     /// The unfinished block that holds `sequence`.
@@ -239,5 +324,22 @@ impl Flights {
             return Some(&mut self.filling);
         }
         self.flying.iter_mut().find(|flight| flight.holds(sequence))
+    }
+
+    /// The whole block that holds `sequence`, unfinished or finished and kept.
+    pub(crate) fn whole_holding(&self, sequence: Sequence) -> Option<&Flight> {
+        let found = self.flying.iter().find(|flight| flight.holds(sequence));
+        found.or_else(|| self.landed.iter().find(|flight| flight.holds(sequence)))
+    }
+
+    /// The whole block with this header, to note its signature.
+    pub(crate) fn whole_mut(&mut self, hash: Hash) -> Option<&mut Closed> {
+        let all = self.flying.iter_mut().rev().chain(self.landed.iter_mut().rev());
+        all.filter_map(|flight| flight.closed.as_mut()).find(|closed| closed.hash == hash)
+    }
+
+    /// The first whole block behind `sequence` whose signature this node lacks.
+    pub(crate) fn newest_whole(&self) -> Option<&Closed> {
+        self.flying.back().or_else(|| self.landed.back()).and_then(|flight| flight.closed.as_ref())
     }
 }

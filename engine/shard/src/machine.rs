@@ -14,26 +14,40 @@
 //! [`Effect::Judge`]: crate::Effect::Judge
 //! [`LogKind::is_urgent`]: crate::LogKind::is_urgent
 
+use alloc::collections::VecDeque;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use io_oi_consensus as consensus;
-use io_oi_consensus::{Group, Membership, NOTE_BYTES, Role};
-use io_oi_record::limits::{
-    BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX, RECORD_BYTES_MAX, SESSION_WINDOW, SESSIONS_MAX,
-};
+use io_oi_consensus::{Group, Membership, NOTE_BYTES};
+use io_oi_record::evidence::Signed;
+use io_oi_record::limits::{BLOCKS_IN_FLIGHT_MAX, MESSAGE_BYTES_MAX, PROPOSAL_BYTES_MAX, RECORD_BYTES_MAX};
+use io_oi_record::message::FORWARD_ENTRY_HEAD_BYTES;
 use io_oi_record::{
-    Durability, Epoch, Hash, Member, NodeId, Now, Operation, Precondition, Proposal, Receipt, Record,
-    RefusalCode, Sequence, SessionId, SessionSequence, Signer, Verdict,
+    Ballot, Durability, Epoch, Hash, Member, Nanos, NodeId, Now, Operation, Proposal, Receipt, Record,
+    RefusalCode, Round, Sequence, SessionId, SessionSequence, Signer, Verdict,
 };
 
 use crate::appends::{Appends, Entry};
-use crate::config::{Config, ConfigError};
+use crate::config::{Capacity, Config, ConfigError, Timers, Verify};
+use crate::election::Timing;
 use crate::event::{AppendIndex, Event, Origin};
 use crate::flight::Flights;
+use crate::follower::Following;
+use crate::forward::{Forwarding, Inbox};
+use crate::governing::Governing;
+use crate::hand_over::Handing;
+use crate::lease::Rounds;
+use crate::notices::Notices;
+use crate::peers::Peers;
 use crate::pending::{Pending, State};
+use crate::poll::Place;
+use crate::replication::{Fetching, Source};
 use crate::reply::{Certifying, Cursor, refusal};
+use crate::rewind::Withdrawing;
 use crate::sealer::Sealer;
 use crate::session::{Answer, ProposalState, SessionState, Sessions, Standing};
+use crate::status::{MuteReason, Notice, Role};
 
 /// One shard of one node.
 pub struct Machine {
@@ -43,23 +57,70 @@ pub struct Machine {
     pub(crate) own_session: SessionId,
     pub(crate) phase: Phase,
     pub(crate) members: Vec<Member>,
+    pub(crate) timers: Timers,
+    pub(crate) capacity: Capacity,
+    pub(crate) verify: Verify,
+    pub(crate) promised_in_file: Epoch,
+    pub(crate) held_floor: Sequence,
     pub(crate) now: Now,
     pub(crate) sessions: Sessions,
     pub(crate) flights: Flights,
     pub(crate) pending: Pending,
-    /// An answer that waits for nothing.
-    pub(crate) answer: Option<(SessionId, Receipt)>,
+    /// Answers that wait for nothing.
+    pub(crate) answers: VecDeque<(SessionId, Receipt)>,
     /// The reply being handed out.
     pub(crate) reply: Option<(SessionId, Receipt)>,
     pub(crate) shown: Cursor,
     pub(crate) replicated: Cursor,
     pub(crate) settled: Cursor,
+    /// Through where every verdict is our own or was judged again.
+    pub(crate) checked: Sequence,
+    /// The record that the world was asked to judge again.
+    pub(crate) checking: Option<Sequence>,
     pub(crate) certifying: Certifying,
     pub(crate) appends: Appends,
     pub(crate) sealer: Sealer,
-    pub(crate) claim_is_due: bool,
     pub(crate) note_bytes: [u8; NOTE_BYTES],
     pub(crate) counters: Counters,
+    pub(crate) state_hash: (Sequence, Hash),
+    pub(crate) mute: Option<MuteReason>,
+    pub(crate) notices: Notices,
+
+    pub(crate) peers: Peers,
+    /// The message being sent.
+    pub(crate) out: Vec<u8>,
+    /// The block message that stands in `out`, and its length.
+    pub(crate) written: Option<(Source, usize)>,
+    /// One proposal between a queue and the order.
+    pub(crate) taken: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) timing: Timing,
+    pub(crate) governing: Governing,
+    /// The first sequence of the current epoch, once its first block is held; none before.
+    pub(crate) epoch_first: Sequence,
+
+    pub(crate) following: Following,
+    /// Ends of a leader's blocks that are to be appended.
+    pub(crate) to_append: VecDeque<Sequence>,
+    pub(crate) withdrawing: Withdrawing,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) votes_are_wanted: bool,
+    /// The highest epoch of which a promise of ours is on disk.
+    pub(crate) promise_durable: Epoch,
+
+    pub(crate) standing_ballot: Option<(Signed<Ballot>, Round)>,
+    pub(crate) ballot_offered: usize,
+    /// The heartbeat at which a leader gave its place to us.
+    pub(crate) hand_over_round: Round,
+    pub(crate) rounds: Rounds,
+    pub(crate) leading_since: Nanos,
+    pub(crate) append_due: Option<Place>,
+    pub(crate) commit_due: bool,
+    pub(crate) fetching: Fetching,
+    pub(crate) inbox: Inbox,
+    pub(crate) handing: Option<Handing>,
+    /// The newest record whose proposer waits for `mem-quorum`.
+    pub(crate) mem_quorum_through: Sequence,
 }
 
 /// Where the machine is in its life.
@@ -90,59 +151,138 @@ pub struct Counters {
     pub retries: u64,
     /// Messages of other nodes that were refused. [P-80]
     pub messages_refused: u64,
+    /// Messages of other nodes that came too late to say anything.
+    pub messages_stale: u64,
+    /// Seals of leaders that were checked.
+    pub signatures_checked: u64,
+    /// Verdicts of leaders that this node's own judge contradicts.
+    pub verdicts_contradicted: u64,
+    /// Histories given up.
+    pub rewinds: u64,
 }
 
 impl Machine {
-    /// A machine that waits for its log. Allocates everything that it will ever need while running.
+    /// A machine that waits for its log. Allocates everything that it will need while one leader leads.
     pub fn new(config: Config<'_>) -> Result<Self, ConfigError> {
         let node = config.signer.node();
         let voters: Vec<NodeId> = config.genesis.members.iter().map(|member| member.node).collect();
         let members = Membership::new(&voters)?;
         let group = Group { cluster: config.cluster, shard: config.shard, node };
+        let mut peers = Peers::new();
+        peers.set(node, voters.iter().copied(), &members);
+        let has_peers = !peers.is_empty();
+        let capacity = config.capacity;
+        let uncommitted_max = (BLOCKS_IN_FLIGHT_MAX + 1) * capacity.block_records_max;
         Ok(Self {
-            consensus: consensus::Machine::new(group, members)?,
+            consensus: consensus::Machine::new(group, members),
             signer: config.signer,
             arbitrators: config.arbitrators,
             own_session: SessionId::of_node(node.tag(), config.boot),
             phase: Phase::Recovering,
             members: config.genesis.members.clone(),
+            timers: config.timers,
+            capacity,
+            verify: config.verify,
+            promised_in_file: config.promised,
+            held_floor: config.held_floor,
             now: Now::default(),
-            sessions: Sessions::new(SESSIONS_MAX, SESSION_WINDOW, UNCOMMITTED_RECORDS_MAX),
-            flights: Flights::new(),
+            sessions: Sessions::new(capacity.sessions_max, capacity.session_window, uncommitted_max),
+            flights: Flights::new(capacity, has_peers),
             pending: Pending::new(),
-            answer: None,
+            answers: VecDeque::with_capacity(ANSWERS_EXPECTED),
             reply: None,
             shown: Cursor::new(Durability::Local, true),
             replicated: Cursor::new(Durability::MemQuorum, false),
             settled: Cursor::new(Durability::DiskQuorum, true),
+            checked: Sequence::NONE,
+            checking: None,
             certifying: Certifying::new(),
             appends: Appends::new(),
             sealer: Sealer::new(),
-            claim_is_due: false,
             note_bytes: [0; NOTE_BYTES],
             counters: Counters::default(),
+            state_hash: (Sequence::NONE, Hash::ZERO),
+            mute: None,
+            notices: Notices::new(),
+            peers,
+            out: if has_peers { vec![0; MESSAGE_BYTES_MAX] } else { Vec::new() },
+            written: None,
+            taken: Vec::new(),
+            scratch: vec![0; FORWARD_ENTRY_HEAD_BYTES + PROPOSAL_BYTES_MAX],
+            timing: Timing::new(config.seed),
+            governing: Governing::new(config.genesis),
+            epoch_first: Sequence::NONE,
+            following: Following::new(),
+            to_append: VecDeque::new(),
+            withdrawing: Withdrawing::new(),
+            forwarding: Forwarding::new(has_peers),
+            votes_are_wanted: false,
+            promise_durable: Epoch::NONE,
+            standing_ballot: None,
+            ballot_offered: 0,
+            hand_over_round: Round::NONE,
+            rounds: Rounds::new(),
+            leading_since: Nanos::ZERO,
+            append_due: None,
+            commit_due: false,
+            fetching: Fetching::new(),
+            inbox: Inbox::new(),
+            handing: None,
+            mem_quorum_through: Sequence::NONE,
         })
     }
 
-    /// The log is read: shows what is not known to be committed as tentative, and claims the next epoch. [P-21]
+    /// The log is read: shows what is not known to be committed as tentative. Whoever is a quorum by itself claims the
+    /// next epoch at once, everybody else waits for a leader first. [P-21, P-29]
     pub fn start(&mut self, now: Now) {
         assert_eq!(self.phase, Phase::Recovering, "a machine starts once");
         self.phase = Phase::Running;
         self.now = now;
         self.shown.skip_to(self.settled.next);
         self.replicated.skip_to(self.settled.next);
-        self.note_bytes = self.consensus.stand().encode();
-        self.claim_is_due = true;
+        self.checked = self.consensus.tip().sequence;
+        self.promise_durable = self.consensus.promised();
+        let (promised, found) = (self.promised_in_file, self.consensus.promised());
+        self.consensus.close_through(promised);
+        self.consensus.begin();
+        if promised > found && self.held_floor.is_none() {
+            self.fall_mute(MuteReason::PromiseLost { promised, found });
+        }
+        self.timing.silent_until = now.mono.saturating_add(self.timers.election_ns_min);
+        self.arm_election();
+        if self.is_alone() && self.mute.is_none() && self.may_stand() {
+            self.stand();
+        }
+    }
+
+    /// Whether this node is a quorum by itself.
+    fn is_alone(&self) -> bool {
+        let members = self.consensus.members();
+        let mut own = consensus::VoterSet::EMPTY;
+        self.consensus.own().is_some_and(|voter| own.insert(voter)) && members.is_quorum(own)
     }
 
     /// Whether a proposal may be submitted now. While false, proposals stay in their rings.
     pub fn is_ready(&self) -> bool {
-        let takes_proposals = self.phase == Phase::Running && self.consensus.role() == Role::Leading;
-        takes_proposals
+        let is_idle =
+            self.phase == Phase::Running && self.pending.state == State::Empty && self.answers.is_empty();
+        is_idle && if self.is_leading() { self.may_sequence() } else { self.may_forward() }
+    }
+
+    /// Whether a proposal that waits somewhere else finds its way from here.
+    fn may_forward(&self) -> bool {
+        !self.peers.is_empty() && self.forwarding.has_room()
+    }
+
+    /// Whether one more record may be sequenced now.
+    pub(crate) fn may_sequence(&self) -> bool {
+        self.is_leading()
+            && self.phase == Phase::Running
             && self.pending.state == State::Empty
-            && self.answer.is_none()
+            && self.handing.is_none()
             && self.certifying.has_room()
-            && (self.flights.filled().has_room_for(RECORD_BYTES_MAX) || self.may_launch())
+            && (self.flights.filled().has_room_for(RECORD_BYTES_MAX)
+                || (self.may_launch() && self.append_due.is_none()))
     }
 
     /// Takes one event into account.
@@ -154,10 +294,20 @@ impl Machine {
             }
             Event::Judged { sequence, verdict } => self.handle_judged(sequence, verdict),
             Event::Durable { through } => self.handle_durable(through),
-            Event::Received { .. } => self.counters.messages_refused += 1, // [P-80]
+            Event::Received { from, bytes } => self.handle_received(from, bytes),
             Event::Declined { sequence, code } => self.handle_declined(sequence, code),
-            Event::Fetched { .. } => {} // Nothing was asked for.
-            Event::Elapsed => self.sealer.elapsed(now.mono),
+            Event::Fetched { sequence, bytes } => self.handle_fetched(sequence, bytes),
+            Event::Elapsed => self.handle_elapsed(),
+        }
+    }
+
+    fn handle_elapsed(&mut self) {
+        self.timing.told_wake = None;
+        self.sealer.elapsed(self.now.mono);
+        if !self.peers.is_empty() && self.phase == Phase::Running {
+            self.elapse_hand_over();
+            self.elapse_leading();
+            self.elapse_election();
         }
     }
 
@@ -175,18 +325,17 @@ impl Machine {
             && self.flights.filled().is_empty()
             && self.sealer.is_empty()
             && self.appends.is_empty()
-            && !self.claim_is_due
     }
 
     /// Whether nothing is under way: every record committed and answered, every append flushed. Finished seals may
     /// still wait for the next block. Ask after the effects are drained.
     pub fn is_idle(&self) -> bool {
         self.pending.state == State::Empty
-            && self.answer.is_none()
+            && self.answers.is_empty()
             && self.flights.is_empty()
             && self.appends.is_empty()
             && !self.certifying.is_urgent()
-            && !self.claim_is_due
+            && self.forwarding.is_empty()
     }
 
     /// Whether this node leads its shard.
@@ -237,40 +386,71 @@ impl Machine {
     }
 
     fn handle_submitted(&mut self, origin: Origin, session: SessionId, proposal: &Proposal<'_>) {
-        assert!(self.answer.is_none(), "drain the effects before the next proposal");
-        let decided = admit(origin, proposal).and_then(|()| self.decided(session, proposal));
-        match decided {
-            Ok(None) => self.pending.fill(session, proposal),
-            Ok(Some(answer)) => self.answer_again(session, answer),
+        assert!(self.answers.is_empty(), "drain the effects before the next proposal");
+        if let Err(code) = admit(origin, proposal) {
+            return self.refuse(session, proposal, code);
+        }
+        if !self.is_leading() && self.phase == Phase::Running && !self.peers.is_empty() {
+            return self.submit_to_leader(session, proposal);
+        }
+        match self.admit_to_order(session, proposal) {
+            Ok(Standing::Fresh) => self.pending.fill(session, proposal),
+            Ok(Standing::Answered(answer)) => self.answer_again(session, answer),
+            Ok(_) => unreachable!("a proposal with a place is fresh or answered"),
             Err(code) => self.refuse(session, proposal, code),
         }
     }
 
-    /// The answer that the proposal has already, `None` if it may be sequenced. What was decided once is answered by
-    /// a node that does not lead, or is closing, too. [P-61, P-64]
-    fn decided(&self, session: SessionId, proposal: &Proposal<'_>) -> Result<Option<Answer>, RefusalCode> {
+    /// A node that does not lead answers what is in its own log, and sends everything else to the leader: only the
+    /// leader's table says for certain what is new. [P-61, P-68]
+    fn submit_to_leader(&mut self, session: SessionId, proposal: &Proposal<'_>) {
+        if self.forwarding.join(session, proposal) {
+            self.counters.retries += 1;
+            return;
+        }
+        let standing = self.sessions.standing(session, proposal.operation, proposal.session_sequence);
+        if let Standing::Answered(answer) = standing {
+            return self.answer_again(session, answer);
+        }
+        self.forwarding.push(session, proposal, 1, &mut self.scratch);
+    }
+
+    /// Whether the proposal gets a place in the order: fresh, or answered before, or why not. What was decided once is
+    /// answered by a node that does not lead, or is closing, too. [P-61, P-64]
+    pub(crate) fn admit_to_order(
+        &self,
+        session: SessionId,
+        proposal: &Proposal<'_>,
+    ) -> Result<Standing, RefusalCode> {
         if self.phase == Phase::Recovering {
             return Err(RefusalCode::NotLeader); // The table is not complete: it must not be asked.
         }
         match self.sessions.standing(session, proposal.operation, proposal.session_sequence) {
-            Standing::Answered(answer) => Ok(Some(answer)),
+            Standing::Answered(answer) => Ok(Standing::Answered(answer)),
             Standing::PassedOver => Err(RefusalCode::NotAccepted),
             Standing::Forgotten => Err(RefusalCode::AnswerForgotten),
             Standing::Unknown => Err(RefusalCode::SessionUnknown),
             Standing::Closed => Err(RefusalCode::SessionExpired),
             Standing::Fresh if self.phase == Phase::Closing => Err(RefusalCode::ShuttingDown),
             Standing::Fresh if !self.is_leading() => Err(RefusalCode::NotLeader),
-            Standing::Fresh => Ok(None),
+            Standing::Fresh => self.admit_fresh(proposal),
+        }
+    }
+
+    fn admit_fresh(&self, proposal: &Proposal<'_>) -> Result<Standing, RefusalCode> {
+        match proposal.operation {
+            Operation::OpenSession if !self.sessions.has_room_to_open() => Err(RefusalCode::SessionsBusy),
+            _ => Ok(Standing::Fresh),
         }
     }
 
     fn refuse(&mut self, session: SessionId, proposal: &Proposal<'_>, code: RefusalCode) {
         self.counters.refused += 1;
-        self.answer = Some((session, refusal(proposal.session_sequence, self.now.wall, code)));
+        self.answers.push_back((session, refusal(proposal.session_sequence, self.now.wall, code)));
     }
 
     /// A retry: the first answer again, at once if it has been given, together with the first if not. [P-62, P-63]
-    fn answer_again(&mut self, session: SessionId, answer: Answer) {
+    pub(crate) fn answer_again(&mut self, session: SessionId, answer: Answer) {
         self.counters.retries += 1;
         let sequence = answer.sequence;
         let is_due = match answer.durability {
@@ -283,7 +463,7 @@ impl Machine {
             Durability::Certified => false,
         };
         if is_due {
-            self.answer = Some((session, answer.receipt()));
+            self.answers.push_back((session, answer.receipt()));
             return;
         }
         let flight = self.flights.holding_mut(sequence).expect("an unanswered record is unfinished");
@@ -299,7 +479,7 @@ impl Machine {
             return;
         }
         if self.consensus.point(Durability::Certified) >= answer.sequence {
-            self.answer = Some((session, answer.receipt()));
+            self.answers.push_back((session, answer.receipt()));
             return;
         }
         self.certifying.expect_one();
@@ -307,6 +487,9 @@ impl Machine {
     }
 
     fn handle_judged(&mut self, sequence: Sequence, verdict: Verdict) {
+        if self.checking == Some(sequence) {
+            return self.handle_judged_again(sequence, verdict);
+        }
         assert_eq!(self.pending.state, State::Asked, "a verdict answers the judge effect before it");
         assert_eq!(sequence, self.next_sequence(), "a verdict names the sequence that was judged");
         assert_ne!(
@@ -322,9 +505,11 @@ impl Machine {
         assert_eq!(self.pending.state, State::Asked, "a refusal answers the judge effect before it");
         assert_eq!(sequence, self.next_sequence(), "a refusal names the sequence that was judged");
         self.pending.state = State::Empty;
-        self.counters.refused += 1;
         let (session, session_sequence) = (self.pending.session, self.pending.proposal().session_sequence);
-        self.answer = Some((session, refusal(session_sequence, self.now.wall, code)));
+        match self.pending.from {
+            Some(from) => self.decline(from, session, session_sequence, code),
+            None => self.refuse_all(session, session_sequence, code, self.pending.waiters),
+        }
     }
 
     /// The pending proposal becomes the next record. [P-60]
@@ -333,16 +518,18 @@ impl Machine {
         let sequence = self.flights.filled().next_sequence();
         let record = Record::of(sequence, self.pending.session, &proposal, verdict);
         let filling = self.flights.filling();
-        self.sessions.settle_through(self.consensus.committed());
         let applied = self.sessions.apply(&record, filling.epoch, filling.time);
         assert!(applied.is_ok(), "the session allowed this proposal when it arrived");
-        filling.push(&record, 1);
-        if proposal.durability == Durability::Certified {
-            self.certifying.expect_one();
+        filling.push(&record, self.pending.waiters);
+        match proposal.durability {
+            Durability::Certified if self.pending.waiters > 0 => self.certifying.expect_one(),
+            Durability::MemQuorum => self.mem_quorum_through = sequence,
+            _ => {}
         }
         self.counters.records_refused += u64::from(!verdict.is_accepted());
         self.pending.state = State::Empty;
         self.counters.records += 1;
+        self.checked = sequence;
         self.consensus.handle_own_held(sequence);
     }
 
@@ -370,39 +557,68 @@ impl Machine {
     fn handle_durable(&mut self, through: AppendIndex) {
         while let Some(entry) = self.appends.flushed(through) {
             match entry {
-                Entry::Claim => self.handle_claim_durable(),
-                Entry::Block(last) => self.consensus.handle_own_durable(last),
-                Entry::Seal(last) => self.consensus.handle_own_signed(last),
+                Entry::Claim(epoch) => self.handle_claim_durable(epoch),
+                Entry::Block(last, hash) => self.handle_block_durable(last, hash),
+                Entry::OwnSeal(last) => self.handle_own_seal_durable(last),
+                Entry::Grant(epoch, candidate) => self.handle_promise_durable(epoch, candidate),
+                Entry::Certificate(last) => self.consensus.learn_certified(last),
+                Entry::Silent => {}
             }
         }
     }
 
-    /// The claim is flushed; whoever leads now begins the epoch with its start record. [P-22..P-25]
-    fn handle_claim_durable(&mut self) {
-        self.consensus.handle_claim_durable();
-        if !self.is_leading() {
+    /// A block that was superseded before its flush was done says nothing. [P-35]
+    fn handle_block_durable(&mut self, last: Sequence, hash: Hash) {
+        let link = self.consensus.chain().ending_at(last);
+        let is_superseded = link.is_none_or(|link| link.tip.hash != hash);
+        if is_superseded || last <= self.consensus.own_durable() {
             return;
         }
-        self.open_block();
-        let start = Record {
-            sequence: self.next_sequence(),
-            session: self.own_session,
-            session_sequence: SessionSequence::NONE,
-            operation: Operation::StartEpoch,
-            precondition: Precondition::None,
-            durability: Durability::DiskQuorum,
-            verdict: Verdict::Accept,
-            key: &[],
-            value: &[],
-        };
-        self.flights.filling().push(&start, 0);
-        self.counters.records += 1;
-        self.consensus.handle_own_held(start.sequence);
+        let before = self.consensus.committed();
+        self.consensus.handle_own_durable(last);
+        self.commit_due |= self.is_leading() && self.consensus.committed() > before;
+        self.following.owes_ack = true;
+    }
+
+    /// Our signature stands behind our block on our disk: that is our part in a certificate of one. [P-54]
+    fn handle_own_seal_durable(&mut self, last: Sequence) {
+        if self.is_leading() && last <= self.consensus.own_durable() && self.peers.is_empty() {
+            self.consensus.handle_own_signed(last);
+        }
+    }
+
+    /// What is committed and was shown lands: memory, journals and queues let go of it, the state hash takes it in.
+    pub(crate) fn settle(&mut self) {
+        let mut has_landed = false;
+        while let Some(closed) = self.flights.land_before(self.settled.next) {
+            let before = self.state_hash.1;
+            let folded = io_oi_record::hash::Domain::State.hash_parts(&[&before.0, &closed.header.root.0]);
+            self.state_hash = (closed.header.last_sequence(), folded);
+            has_landed = true;
+        }
+        if has_landed {
+            self.sessions.settle_through(self.state_hash.0);
+            self.forwarding.settle_through(self.state_hash.0);
+        }
+    }
+
+    /// This node.
+    pub(crate) fn own_node(&self) -> NodeId {
+        self.consensus.group().node
+    }
+
+    /// It neither votes nor leads from now on. [P-44]
+    pub(crate) fn fall_mute(&mut self, reason: MuteReason) {
+        let led = self.is_leading().then(|| self.epoch());
+        if let Some(led) = led {
+            self.consensus.step_down();
+            self.after_leading(led);
+        }
+        self.consensus.mute();
+        self.mute = Some(reason);
+        self.notices.push(Notice::Mute { reason });
     }
 }
-
-/// The blocks in flight and the one being filled.
-const UNCOMMITTED_RECORDS_MAX: usize = (BLOCKS_IN_FLIGHT_MAX + 1) * BLOCK_RECORDS_MAX;
 
 /// What needs no session to be refused. [P-64]
 fn admit(origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
@@ -416,3 +632,6 @@ fn admit(origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
     }
     proposal.check().map_err(|shape| shape.refusal())
 }
+
+/// Answers without a place come one at a time, save when a leader refuses what several wait for.
+const ANSWERS_EXPECTED: usize = 64;

@@ -7,12 +7,16 @@ use alloc::vec;
 
 use io_oi_record::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use io_oi_record::record::RECORD_HEAD_BYTES;
-use io_oi_record::{Durability, Operation, Precondition, Proposal, SessionId, SessionSequence};
+use io_oi_record::{Durability, NodeId, Operation, Precondition, Proposal, SessionId, SessionSequence};
 
 /// Room for one proposal, and where it is on its way.
 pub(crate) struct Pending {
     pub(crate) state: State,
     pub(crate) session: SessionId,
+    /// The node that sent it here; none when it is this node's own.
+    pub(crate) from: Option<NodeId>,
+    /// How many submissions of this node wait for its answer.
+    pub(crate) waiters: u32,
     session_sequence: SessionSequence,
     operation: Operation,
     precondition: Precondition,
@@ -38,6 +42,8 @@ impl Pending {
         Self {
             state: State::Empty,
             session: SessionId::default(),
+            from: None,
+            waiters: 0,
             session_sequence: SessionSequence::NONE,
             operation: Operation::Put,
             precondition: Precondition::None,
@@ -48,8 +54,20 @@ impl Pending {
         }
     }
 
-    /// Takes a copy of a well-shaped proposal.
+    /// Takes a copy of a well-shaped proposal that one submission of this node waits for.
     pub(crate) fn fill(&mut self, session: SessionId, proposal: &Proposal<'_>) {
+        self.fill_from(None, 1, session, proposal);
+    }
+
+    /// Takes a copy of a well-shaped proposal of this node or another.
+    pub(crate) fn fill_from(
+        &mut self,
+        from: Option<NodeId>,
+        waiters: u32,
+        session: SessionId,
+        proposal: &Proposal<'_>,
+    ) {
+        (self.from, self.waiters) = (from, waiters);
         assert_eq!(self.state, State::Empty, "one proposal at a time: drain the effects before the next");
         self.state = State::Arrived;
         self.session = session;

@@ -1,32 +1,41 @@
 //! What the machine owes the world, one effect at a time.
 //!
-//! Invariant: the order is fixed: answer what waits for nobody, judge, show, append, then what a flush made final, then
-//! sign; so that a flush is under way while the machine shows and signs.
+//! Invariant: the order is fixed. What others wait for goes first: answers, small messages; then judging and showing;
+//! then a block, to the followers and at once to the log; then what a flush made final, and only then the commit point to
+//! the followers; signing comes last, while the block is on its way everywhere.
 
 use io_oi_consensus::Seal;
-use io_oi_record::limits::BLOCK_RECORDS_MAX;
-use io_oi_record::{Durability, Epoch, HeaderParts, Nanos, Sequence, Verdict};
+use io_oi_record::message::Message;
+use io_oi_record::{Durability, Epoch, HeaderParts, Nanos, NodeId, Sequence, SessionId, Verdict};
 
 use crate::appends::Entry;
-use crate::event::{AppendIndex, Effect, JudgeOrigin, LogKind, PublishStage};
+use crate::event::{AppendIndex, Effect, JudgeOrigin, Lane, LogKind, PublishStage};
 use crate::machine::{Machine, Phase};
+use crate::peers::To;
 use crate::pending::State;
-use crate::reply::Met;
-use crate::session::Answer;
+use crate::replication::NextBlock;
+use crate::reply::{Met, refusal};
+use crate::session::{Answer, Standing};
+use crate::status::Role;
 
 /// An effect that borrows nothing yet; small, because it is copied on the fast path.
 enum Step {
-    Judge,
+    Judge(JudgeOrigin),
+    JudgeAgain(Sequence),
     AppendNote(Place),
     AppendBlock(Place),
     Publish(PublishStage, Sequence),
+    Withdraw(Sequence),
     Answer(Sequence),
     Reply,
+    Send { to: NodeId, lane: Lane, bytes: usize },
     Wake(Nanos),
+    Fetch(Sequence),
 }
 
 /// Where an append stands.
-struct Place {
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
     index: AppendIndex,
     kind: LogKind,
     epoch: Epoch,
@@ -42,17 +51,32 @@ impl Machine {
 
     fn effect(&self, step: Step) -> Effect<'_> {
         match step {
-            Step::Judge => {
+            Step::Judge(origin) => {
                 let (session, proposal) = (self.pending.session, self.pending.proposal());
                 let (epoch, time) = (self.flights.filled().epoch, self.flights.filled().time);
-                let sequence = self.next_sequence();
-                Effect::Judge { sequence, epoch, time, session, proposal, origin: JudgeOrigin::Local }
+                Effect::Judge { sequence: self.next_sequence(), epoch, time, session, proposal, origin }
+            }
+            Step::JudgeAgain(sequence) => {
+                let flight = self.flights.holding(sequence).expect("a record is judged before it lands");
+                let record = flight.record(sequence);
+                let (epoch, time, session) = (flight.epoch, flight.time, record.session);
+                let (proposal, origin) = (record.proposal(), JudgeOrigin::Follower);
+                Effect::Judge { sequence, epoch, time, session, proposal, origin }
             }
             Step::AppendNote(place) => append(place, &self.note_bytes),
-            Step::AppendBlock(place) => append(place, self.flights.newest().bytes()),
+            Step::AppendBlock(place) => {
+                let flight =
+                    self.flights.ending_at(place.sequence).expect("a block is appended before it lands");
+                append(place, flight.bytes())
+            }
             Step::Publish(stage, sequence) => {
                 let flight = self.flights.holding(sequence).expect("a record is shown before it lands");
                 let record = flight.record(sequence);
+                Effect::Publish { stage, epoch: flight.epoch, time: flight.time, record }
+            }
+            Step::Withdraw(sequence) => {
+                let flight = self.withdrawing.front();
+                let (stage, record) = (PublishStage::Withdrawn, flight.record(sequence));
                 Effect::Publish { stage, epoch: flight.epoch, time: flight.time, record }
             }
             Step::Answer(sequence) => {
@@ -64,28 +88,90 @@ impl Machine {
                 let (session, receipt) = self.reply.expect("the reply was put here by this step");
                 Effect::Reply { session, receipt }
             }
+            Step::Send { to, lane, bytes } => Effect::Send { to, lane, bytes: &self.out[..bytes] },
             Step::Wake(at) => Effect::Wake { at },
+            Step::Fetch(sequence) => Effect::Fetch { sequence },
         }
     }
 
     fn next_step(&mut self) -> Option<Step> {
-        if self.answer.is_some() {
-            self.reply = self.answer.take();
+        if let Some(answer) = self.answers.pop_front() {
+            self.reply = Some(answer);
             return Some(Step::Reply);
         }
         if self.phase == Phase::Recovering {
             return self.next_settled();
         }
         loop {
-            let step = self.next_pending().or_else(|| self.next_shown()).or_else(|| self.next_append());
+            let step = self.next_urgent().or_else(|| self.next_followed_append());
+            let step = step.or_else(|| self.next_withdrawal()).or_else(|| self.next_pending());
+            let step = step.or_else(|| self.next_shown()).or_else(|| self.next_append());
             let step = step.or_else(|| self.next_settled()).or_else(|| self.next_certified());
+            let step = step.or_else(|| self.next_bulk());
             if step.is_some() {
                 return step;
+            }
+            if self.take_from_inbox() || self.owe_commit() {
+                continue;
             }
             if !self.sign_one() {
                 return self.next_wake();
             }
         }
+    }
+
+    /// Small messages: acknowledgements, votes, ballots, seals, heartbeats.
+    fn next_urgent(&mut self) -> Option<Step> {
+        if self.peers.is_empty() {
+            return None;
+        }
+        if core::mem::take(&mut self.following.owes_ack) {
+            self.post_ack();
+        }
+        if let Some((post, to)) = self.peers.next_post() {
+            let bytes = self.write(post.epoch, &post.message);
+            return Some(Step::Send { to, lane: post.lane, bytes });
+        }
+        self.next_ballot()
+    }
+
+    fn post_ack(&mut self) {
+        let Some(leader) = self.consensus.leader().filter(|leader| *leader != self.own_node()) else {
+            return;
+        };
+        let (epoch, ack) = (self.epoch(), self.ack());
+        self.peers.post(To::One(leader), Lane::Urgent, epoch, Message::Ack(ack));
+    }
+
+    /// The ballot carries an appointment of any length, so it is no post.
+    fn next_ballot(&mut self) -> Option<Step> {
+        let (ballot, hand_over_round) = self.standing_ballot?;
+        while let Some(peer) = self.peers.all.get(self.ballot_offered) {
+            self.ballot_offered += 1;
+            let to = peer.node;
+            if peer.voter.is_some() {
+                let bytes = self.write_ballot(&ballot, hand_over_round);
+                return Some(Step::Send { to, lane: Lane::Urgent, bytes });
+            }
+        }
+        self.standing_ballot = None;
+        None
+    }
+
+    /// Blocks of the leader go to the log before anything else is done with them.
+    fn next_followed_append(&mut self) -> Option<Step> {
+        let last = self.to_append.pop_front()?;
+        let flight = self.flights.ending_at(last)?;
+        let (epoch, hash) = (flight.epoch, flight.closed.expect("a followed block has its header").hash);
+        let index = self.appends.add(Entry::Block(last, hash), self.now.mono);
+        Some(Step::AppendBlock(Place { index, kind: LogKind::Block, epoch, sequence: last }))
+    }
+
+    fn next_withdrawal(&mut self) -> Option<Step> {
+        if self.withdrawing.is_empty() {
+            return None;
+        }
+        self.next_withdrawn().map(|(_, sequence)| Step::Withdraw(sequence))
     }
 
     /// The proposal that arrived: into the filling block, or behind it when it does not fit any more.
@@ -95,28 +181,37 @@ impl Machine {
         }
         assert_eq!(self.pending.state, State::Arrived, "answer the judge effect before the next poll");
         if !self.flights.filled().has_room_for(self.pending.record_bytes()) {
-            return self.next_block();
+            return if self.append_due.is_none() && self.may_launch() { self.next_block() } else { None };
         }
         self.open_block();
         if self.pending.operation().has_key() {
             self.pending.state = State::Asked;
-            return Some(Step::Judge);
+            let origin =
+                if self.pending.from.is_none() { JudgeOrigin::Local } else { JudgeOrigin::Forwarded };
+            return Some(Step::Judge(origin));
         }
         self.sequence_pending(Verdict::Accept);
         None
     }
 
-    /// Records that are held: shown as tentative, then answered where that is enough.
+    /// Records that are held: judged again when a leader sent them, shown as tentative, then answered where that is
+    /// enough.
     fn next_shown(&mut self) -> Option<Step> {
         let local = self.consensus.point(Durability::Local);
-        while let Some(met) = self.shown.walk(&self.flights, local) {
-            match met {
-                Met::Show(sequence) => return Some(Step::Publish(PublishStage::Tentative, sequence)),
-                Met::Answer(sequence) => return Some(Step::Answer(sequence)),
-                Met::Passed(_) => {}
+        loop {
+            if let Some(sequence) = self.next_to_check(local) {
+                return Some(Step::JudgeAgain(sequence));
+            }
+            let through = local.min(self.checked);
+            match self.shown.walk(&self.flights, through) {
+                Some(Met::Show(sequence)) => return Some(Step::Publish(PublishStage::Tentative, sequence)),
+                Some(Met::Answer(sequence)) => return Some(Step::Answer(sequence)),
+                Some(Met::Passed(_)) => {}
+                None if self.checked < local => {}
+                None => break,
             }
         }
-        let mem_quorum = self.consensus.point(Durability::MemQuorum);
+        let mem_quorum = self.consensus.point(Durability::MemQuorum).min(self.checked);
         while let Some(met) = self.replicated.walk(&self.flights, mem_quorum) {
             if let Met::Answer(sequence) = met {
                 return Some(Step::Answer(sequence));
@@ -125,13 +220,20 @@ impl Machine {
         None
     }
 
-    /// Entries for the log: the claim, a block when one is due, seals that cannot wait.
+    /// Entries for the log: notes, a block when one is due, seals that cannot wait.
     fn next_append(&mut self) -> Option<Step> {
-        if self.claim_is_due {
-            self.claim_is_due = false;
-            let index = self.appends.add(Entry::Claim);
-            let (epoch, sequence) = (self.consensus.epoch(), self.consensus.tip().sequence);
-            return Some(Step::AppendNote(Place { index, kind: LogKind::Claim, epoch, sequence }));
+        if let Some(place) = self.append_due {
+            if let Some(step) = self.next_block_send() {
+                return Some(step);
+            }
+            self.append_due = None;
+            return Some(Step::AppendBlock(place));
+        }
+        if let Some(note) = self.appends.pop_note() {
+            self.note_bytes = note.bytes;
+            let index = self.appends.add(note.entry, self.now.mono);
+            let (kind, epoch, sequence) = (note.kind, note.epoch, note.sequence);
+            return Some(Step::AppendNote(Place { index, kind, epoch, sequence }));
         }
         if self.block_is_due() {
             return self.next_block();
@@ -144,11 +246,12 @@ impl Machine {
     /// Natural batching: a block goes when no other is under way, or when it is full.
     fn block_is_due(&self) -> bool {
         let filled = self.flights.filled();
-        let is_full = filled.record_count() == BLOCK_RECORDS_MAX;
+        let is_full = filled.record_count() == self.capacity.block_records_max;
         !filled.is_empty() && self.may_launch() && (self.consensus.open_block_count() == 0 || is_full)
     }
 
-    /// The filling block is sealed and appended; finished seals of earlier blocks go in front of it. [P-42]
+    /// The filling block gets its header and flies: to the followers, then to the log. Finished seals of earlier blocks
+    /// go in front of it. [P-42]
     fn next_block(&mut self) -> Option<Step> {
         if let Some(step) = self.next_seal() {
             return Some(step);
@@ -158,11 +261,12 @@ impl Machine {
         let header = self.flights.filling().seal(parts);
         let header_hash = self.consensus.handle_appended(&header);
         self.sealer.push_unsigned(header, header_hash);
-        self.flights.launch();
+        self.flights.launch(header_hash);
         self.counters.blocks += 1;
         let sequence = header.last_sequence();
-        let index = self.appends.add(Entry::Block(sequence));
-        Some(Step::AppendBlock(Place { index, kind: LogKind::Block, epoch: header.epoch, sequence }))
+        let index = self.appends.add(Entry::Block(sequence, header_hash), self.now.mono);
+        self.append_due = Some(Place { index, kind: LogKind::Block, epoch: header.epoch, sequence });
+        self.next_append()
     }
 
     fn header_parts(&self) -> HeaderParts {
@@ -182,16 +286,20 @@ impl Machine {
         if !self.appends.has_room() {
             return None;
         }
-        let seal = self.sealer.pop_ready()?;
+        let (seal, is_own) = self.sealer.pop_ready()?;
         self.note_bytes = seal.encode();
         let (epoch, sequence) = (seal.epoch, seal.last_sequence);
-        let index = self.appends.add(Entry::Seal(sequence));
+        let entry = if is_own { Entry::OwnSeal(sequence) } else { Entry::Silent };
+        let index = self.appends.add(entry, self.now.mono);
         Some(Step::AppendNote(Place { index, kind: LogKind::Seal, epoch, sequence }))
     }
 
     /// Records that are committed: shown as such, then answered; their block's memory is free after the last.
     fn next_settled(&mut self) -> Option<Step> {
-        let committed = self.consensus.committed();
+        let mut committed = self.consensus.committed();
+        if self.phase != Phase::Recovering {
+            committed = committed.min(Sequence(self.shown.next.0 - 1));
+        }
         while let Some(met) = self.settled.walk(&self.flights, committed) {
             match met {
                 Met::Show(sequence) => return Some(Step::Publish(PublishStage::Committed, sequence)),
@@ -199,7 +307,7 @@ impl Machine {
                 Met::Passed(sequence) => self.await_certificate(sequence),
             }
         }
-        self.flights.land_before(self.settled.next);
+        self.settle();
         None
     }
 
@@ -215,6 +323,87 @@ impl Machine {
         Some(Step::Reply)
     }
 
+    /// Blocks for followers that lack some, proposals for the leader.
+    fn next_bulk(&mut self) -> Option<Step> {
+        if self.peers.is_empty() {
+            return None;
+        }
+        self.next_block_send().or_else(|| self.next_forward())
+    }
+
+    fn next_block_send(&mut self) -> Option<Step> {
+        match self.next_block_for_peer()? {
+            NextBlock::Send { to, source } => {
+                let bytes = self.write_block_message(source);
+                Some(Step::Send { to, lane: Lane::Bulk, bytes })
+            }
+            NextBlock::Fetch(sequence) => Some(Step::Fetch(sequence)),
+        }
+    }
+
+    /// What was submitted here goes to the leader. [P-68]
+    fn next_forward(&mut self) -> Option<Step> {
+        if !self.forwarding.has_unsent() || self.role() != Role::Following {
+            return None;
+        }
+        let to = self.consensus.leader()?;
+        let bytes = self.write_forward();
+        self.forwarding.sent_at = self.now.mono;
+        Some(Step::Send { to, lane: Lane::Bulk, bytes })
+    }
+
+    /// A proposal that waits for this leader is taken in when there is room. Says whether there was one. [P-68]
+    fn take_from_inbox(&mut self) -> bool {
+        let is_idle = self.forwarding.is_empty() && self.inbox.is_empty();
+        if is_idle || !self.may_sequence() {
+            return false;
+        }
+        let own = self.forwarding.take_oldest(&mut self.taken);
+        let from = if own.is_some() { None } else { self.inbox.take(&mut self.taken) };
+        if own.is_none() && from.is_none() {
+            return false;
+        }
+        let taken = core::mem::take(&mut self.taken);
+        let forwarded =
+            io_oi_record::message::Forwarded::decode(&taken).expect("entries were checked on arrival");
+        let (session, proposal) = forwarded.iter().next().expect("one entry was taken");
+        self.take_in(from, own.unwrap_or(0), session, &proposal);
+        self.taken = taken;
+        true
+    }
+
+    fn take_in(
+        &mut self,
+        from: Option<NodeId>,
+        waiters: u32,
+        session: SessionId,
+        proposal: &io_oi_record::Proposal<'_>,
+    ) {
+        let decided = self.admit_to_order(session, proposal);
+        match (decided, from) {
+            (Ok(Standing::Fresh), _) => self.pending.fill_from(from, waiters, session, proposal),
+            // Its node reads the answer from its own log.
+            (Ok(_), Some(_)) => {}
+            (Ok(Standing::Answered(answer)), None) => {
+                for _ in 0..waiters {
+                    self.answer_again(session, answer);
+                }
+            }
+            (Ok(_), None) => unreachable!("a proposal with a place is fresh or answered"),
+            (Err(code), None) => self.refuse_all(session, proposal.session_sequence, code, waiters),
+            (Err(code), Some(from)) => self.decline(from, session, proposal.session_sequence, code),
+        }
+    }
+
+    /// The commit point, once everything it covers was shown and answered here. [P-56]
+    fn owe_commit(&mut self) -> bool {
+        let is_due = self.commit_due && self.role() == Role::Leading && !self.peers.is_empty();
+        if is_due {
+            self.post_commit();
+        }
+        is_due
+    }
+
     /// Signs the oldest unsigned header. Its block is on the way to the disk meanwhile. [P-40, P-41]
     fn sign_one(&mut self) -> bool {
         let Some((header, header_hash)) = self.sealer.pop_unsigned() else { return false };
@@ -222,17 +411,54 @@ impl Machine {
         let signature = signature.expect("a leader signs its own headers in order, in the epoch it claimed");
         let (epoch, last_sequence) = (header.epoch, header.last_sequence());
         self.sealer.push_ready(Seal { epoch, last_sequence, header_hash, signature });
+        self.post_seal(&header, header_hash, signature);
         self.counters.signatures += 1;
         true
     }
 
-    /// Seals that nobody waits for are appended after a while if no block takes them along.
+    /// When to be woken: told once for each time, and again after each waking.
     fn next_wake(&mut self) -> Option<Step> {
+        let at = self.seals_wake_at().into_iter().chain(self.timers_wake_at()).min()?;
+        if self.timing.told_wake.is_some_and(|told| told <= at) {
+            return None;
+        }
+        self.timing.told_wake = Some(at);
+        Some(Step::Wake(at))
+    }
+
+    /// Seals that nobody waits for are appended after a while if no block takes them along.
+    fn seals_wake_at(&mut self) -> Option<Nanos> {
         let is_idle = self.flights.filled().is_empty() && self.consensus.open_block_count() == 0;
         if !is_idle || !self.sealer.has_ready() {
             return None;
         }
-        self.sealer.idle(self.now.mono).map(Step::Wake)
+        self.sealer.idle(self.now.mono)
+    }
+
+    fn timers_wake_at(&self) -> Option<Nanos> {
+        if self.peers.is_empty() || self.phase != Phase::Running {
+            return None;
+        }
+        match self.role() {
+            Role::Leading => Some(self.timing.heartbeat_at),
+            Role::Following | Role::PreVoting | Role::Standing => Some(self.timing.election_at),
+            Role::Idle | Role::Claiming | Role::Mute => None,
+        }
+    }
+
+    /// A refusal without a place, for everybody who waits for it.
+    pub(crate) fn refuse_all(
+        &mut self,
+        session: SessionId,
+        session_sequence: io_oi_record::SessionSequence,
+        code: io_oi_record::RefusalCode,
+        waiters: u32,
+    ) {
+        let receipt = refusal(session_sequence, self.now.wall, code);
+        for _ in 0..waiters {
+            self.counters.refused += 1;
+            self.answers.push_back((session, receipt));
+        }
     }
 }
 

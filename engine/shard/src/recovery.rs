@@ -3,11 +3,10 @@
 //! Invariant: whatever the bytes are, the answer is a state that they prove or an error that names what is wrong. [P-70]
 
 use io_oi_consensus as consensus;
-use io_oi_consensus::{EpochClaim, NoteError, Seal};
-use io_oi_record::{Block, DecodeError, Operation, Sequence, Verdict};
+use io_oi_consensus::{EpochClaim, EpochPromise, NoteError, Seal};
+use io_oi_record::{Block, DecodeError, Operation, Record, Sequence, Verdict};
 
 use crate::event::LogKind;
-use crate::flight::Flight;
 use crate::machine::{Machine, Phase};
 
 impl Machine {
@@ -18,40 +17,66 @@ impl Machine {
         assert_eq!(self.phase, Phase::Recovering, "the log is read before the machine starts");
         match kind {
             LogKind::Claim => Ok(self.consensus.recover_claim(&EpochClaim::decode(bytes)?)?),
+            LogKind::Grant => Ok(self.consensus.recover_promise(&EpochPromise::decode(bytes)?)?),
             LogKind::Seal => Ok(self.consensus.recover_seal(&Seal::decode(bytes)?)?),
             LogKind::Block => self.recover_block(bytes),
-            LogKind::Grant | LogKind::Certificate | LogKind::Evidence => {
-                Err(RecoverError::KindUnknown { number: kind as u8 })
-            }
+            LogKind::Certificate | LogKind::Evidence => Err(RecoverError::KindUnknown { number: kind as u8 }),
         }
     }
 
     fn recover_block(&mut self, bytes: &[u8]) -> Result<(), RecoverError> {
         let block = Block::decode(bytes)?;
+        let parent = self.consensus.parent_of(&block.header)?;
+        if parent.sequence < self.consensus.tip().sequence {
+            self.rewind(parent.sequence); // [P-35]
+            while self.next_withdrawn().is_some() {} // Nothing of it was shown.
+        }
         let begins_epoch = self.consensus.begins_epoch(&block.header);
         self.consensus.recover_block(&block.header)?;
-        for (index, record) in block.records().enumerate() {
-            let sequence = record.sequence;
-            let is_start = record.operation == Operation::StartEpoch;
-            if is_start != (begins_epoch && index == 0) {
-                return Err(RecoverError::StartMisplaced { sequence }); // [P-25]
-            }
-            if record.verdict == Verdict::AcceptWithWrites {
-                return Err(RecoverError::WritesUnknown { sequence });
-            }
-            let applied = self.sessions.apply(&record, block.header.epoch, block.header.time);
-            applied.map_err(|_| RecoverError::SessionBroken { sequence })?;
-        }
-        self.sessions.settle_through(self.consensus.committed());
-        self.flights.push_recovered(Flight::recovered(&block));
+        self.apply_block(&block, begins_epoch)?;
+        let hash = self.consensus.tip().hash;
+        self.flights.push_copy(&block, bytes, hash, false);
         Ok(())
+    }
+
+    /// Applies the records of a block to the sessions, all of them or, with an error, none. [P-25, P-60]
+    pub(crate) fn apply_block(&mut self, block: &Block<'_>, begins_epoch: bool) -> Result<(), RecoverError> {
+        let mut applied = 0;
+        for record in block.records() {
+            let result = self.apply_record(&record, block, begins_epoch && applied == 0);
+            if let Err(error) = result {
+                for _ in 0..applied {
+                    self.sessions.undo_last();
+                }
+                return Err(error);
+            }
+            applied += 1;
+        }
+        Ok(())
+    }
+
+    fn apply_record(
+        &mut self,
+        record: &Record<'_>,
+        block: &Block<'_>,
+        must_start: bool,
+    ) -> Result<(), RecoverError> {
+        let sequence = record.sequence;
+        if (record.operation == Operation::StartEpoch) != must_start {
+            return Err(RecoverError::StartMisplaced { sequence }); // [P-25]
+        }
+        if record.verdict == Verdict::AcceptWithWrites {
+            return Err(RecoverError::WritesUnknown { sequence });
+        }
+        let applied = self.sessions.apply(record, block.header.epoch, block.header.time);
+        applied.map_err(|_| RecoverError::SessionBroken { sequence })
     }
 }
 
 /// Why the log is not continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecoverError {
-    /// A claim or seal does not decode.
+    /// A claim, promise or seal does not decode.
     #[error(transparent)]
     Note(#[from] NoteError),
     /// A block does not decode, or does not match its own root.

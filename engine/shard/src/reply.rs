@@ -94,6 +94,11 @@ impl Cursor {
         *self = Self { next, ..Self::new(self.level, self.shows) };
     }
 
+    /// Whether the next record was shown, but not everybody who waits for it was answered yet.
+    pub(crate) fn is_showing(&self) -> bool {
+        self.is_shown
+    }
+
     /// Whether the answers for `sequence` at this level are given.
     pub(crate) fn is_past(&self, sequence: Sequence) -> bool {
         self.next > sequence
@@ -144,6 +149,11 @@ impl Certifying {
     /// A record that asks for a certificate got its place.
     pub(crate) fn expect_one(&mut self) {
         self.outstanding += 1;
+    }
+
+    /// Such a record lost its place.
+    pub(crate) fn give_up_one(&mut self) {
+        self.outstanding -= 1;
     }
 
     /// Whether one more such record may get its place.

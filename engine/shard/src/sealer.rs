@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 
 use io_oi_consensus::Seal;
 use io_oi_record::limits::BLOCKS_IN_FLIGHT_MAX;
-use io_oi_record::{BlockHeader, Hash, Nanos};
+use io_oi_record::{BlockHeader, Hash, Nanos, Signature};
 
 /// How long a finished seal waits for the next block before it is appended alone. A seal costs a flush of its own
 /// then; ten milliseconds keep that below a hundred a second on a quiet shard.
@@ -18,9 +18,9 @@ const QUEUE_MAX: usize = 2 * BLOCKS_IN_FLIGHT_MAX + 2;
 /// Headers to sign and seals to append.
 pub(crate) struct Sealer {
     unsigned: VecDeque<(BlockHeader, Hash)>,
-    ready: VecDeque<Seal>,
+    /// Each with whether it is our own.
+    ready: VecDeque<(Seal, bool)>,
     idle_until: Option<Nanos>,
-    is_told: bool,
     is_due: bool,
 }
 
@@ -30,7 +30,6 @@ impl Sealer {
             unsigned: VecDeque::with_capacity(QUEUE_MAX),
             ready: VecDeque::with_capacity(QUEUE_MAX),
             idle_until: None,
-            is_told: false,
             is_due: false,
         }
     }
@@ -52,11 +51,26 @@ impl Sealer {
 
     /// A header was signed; its seal waits for company.
     pub(crate) fn push_ready(&mut self, seal: Seal) {
-        self.ready.push_back(seal);
+        self.ready.push_back((seal, true));
     }
 
-    /// The next seal to append.
-    pub(crate) fn pop_ready(&mut self) -> Option<Seal> {
+    /// A leader's seal was verified. What there is no room for is covered by a later one. [P-43]
+    pub(crate) fn push_followed(&mut self, header: &BlockHeader, header_hash: Hash, signature: Signature) {
+        if self.has_room() {
+            let (epoch, last_sequence) = (header.epoch, header.last_sequence());
+            self.ready.push_back((Seal { epoch, last_sequence, header_hash, signature }, false));
+        }
+    }
+
+    /// Another leader, or none: what was not signed stays so. [P-43]
+    pub(crate) fn clear(&mut self) {
+        self.unsigned.clear();
+        self.ready.clear();
+        (self.idle_until, self.is_due) = (None, false);
+    }
+
+    /// The next seal to append, and whether it is our own.
+    pub(crate) fn pop_ready(&mut self) -> Option<(Seal, bool)> {
         let seal = self.ready.pop_front();
         if self.ready.is_empty() {
             (self.idle_until, self.is_due) = (None, false);
@@ -77,22 +91,16 @@ impl Sealer {
         self.is_due
     }
 
-    /// Nothing else goes to the log for now: when to look at the seals again, told once.
+    /// Nothing else goes to the log for now: when to look at the seals again.
     pub(crate) fn idle(&mut self, now: Nanos) -> Option<Nanos> {
-        let until = *self.idle_until.get_or_insert_with(|| {
-            self.is_told = false;
-            now.saturating_add(SEAL_IDLE_NS)
-        });
-        let is_news = !self.is_told && !self.is_due;
-        self.is_told = true;
-        is_news.then_some(until)
+        let until = *self.idle_until.get_or_insert_with(|| now.saturating_add(SEAL_IDLE_NS));
+        (!self.is_due).then_some(until)
     }
 
     /// Time went by. A clock that was set back must not hold the seals for longer than the bound.
     pub(crate) fn elapsed(&mut self, now: Nanos) {
         let Some(until) = self.idle_until else { return };
         self.is_due = now >= until;
-        self.is_told = false;
         self.idle_until = Some(until.min(now.saturating_add(SEAL_IDLE_NS)));
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: looking changes nothing.
 
 use io_oi_record::evidence::Evidence;
-use io_oi_record::{Durability, Hash, Member, Nanos, NodeId};
+use io_oi_record::{Durability, Member, NodeId, Sequence};
 
 use crate::machine::Machine;
 use crate::status::{MuteReason, Notice, PeerStatus, Role, Status};
@@ -11,23 +11,27 @@ use crate::status::{MuteReason, Notice, PeerStatus, Role, Status};
 impl Machine {
     /// Everything that operators ask for. Allocates.
     pub fn status(&self) -> Status {
-        let own = self.consensus.group().node;
-        let leader = self.is_leading().then_some(own);
-        let durable = self.consensus.committed();
+        let (own, committed) = (self.own_node(), self.committed());
         let peer = |(member, is_voter): (&Member, bool)| {
-            let is_level = member.node == own;
-            PeerStatus { node: member.node, is_voter, durable, is_level }
+            let node = member.node;
+            let known = self.peers.all.iter().find(|peer| peer.node == node);
+            let durable = match known {
+                Some(peer) => peer.durable,
+                None if node == own => self.consensus.own_durable(),
+                None => Sequence::NONE,
+            };
+            PeerStatus { node, is_voter, durable, is_level: durable >= committed }
         };
         Status {
             role: self.consensus.role(),
             epoch: self.epoch(),
-            leader,
+            leader: self.consensus.leader(),
             tip: self.last_sequence(),
             committed: self.committed(),
             certified: self.consensus.point(Durability::Certified),
             mute: self.mute(),
             peers: self.members().map(peer).collect(),
-            state_hash: (self.committed(), Hash::ZERO),
+            state_hash: self.state_hash,
             evidence_count: self.evidence().count() as u64,
             governance_number: 0,
         }
@@ -40,12 +44,7 @@ impl Machine {
 
     /// Why this node neither votes nor leads, when it does not.
     pub fn mute(&self) -> Option<MuteReason> {
-        None
-    }
-
-    /// Until when (on the monotonic clock) a read of this node's committed state is linearizable; zero for not at all.
-    pub fn lease_until(&self) -> Nanos {
-        Nanos::ZERO
+        self.mute
     }
 
     /// Changes whenever [`Machine::members`] or [`Machine::is_barred`] would.
@@ -55,7 +54,8 @@ impl Machine {
 
     /// The members of the group, and whether they vote.
     pub fn members(&self) -> impl Iterator<Item = (&Member, bool)> {
-        self.members.iter().map(|member| (member, true))
+        let voters = self.consensus.members();
+        self.members.iter().map(move |member| (member, voters.voter_index(member.node).is_some()))
     }
 
     /// Whether this key is out: convicted by evidence, or barred by an operator.
@@ -70,6 +70,6 @@ impl Machine {
 
     /// Something that the node should know, oldest first; call until `None` after the effects are drained.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        None
+        self.notices.pop()
     }
 }

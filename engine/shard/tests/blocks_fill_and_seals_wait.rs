@@ -55,12 +55,11 @@ fn a_block_never_holds_more_than_its_limit_of_records() {
 fn a_quiet_shard_appends_its_last_seal_when_told_that_time_went_by() {
     let mut world = World::leading();
     world.put(1, 1, b"key", b"value");
-    world.wake_at = None;
     world.settle();
     assert_eq!(world.kinds().last(), Some(&LogKind::Block));
-    let at = world.wake_at.expect("a quiet machine asks to be woken");
     world.handle(Event::Elapsed);
     assert_eq!(world.kinds().last(), Some(&LogKind::Block), "too early");
+    let at = world.wake_at.expect("a quiet machine asks to be woken");
     world.now = at;
     world.handle(Event::Elapsed);
     assert_eq!(world.kinds().last(), Some(&LogKind::Seal));
