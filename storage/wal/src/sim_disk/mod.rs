@@ -46,12 +46,13 @@ impl Options {
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
     buffers: [Vec<u8>; BUFFERS],
+    buffer_bytes: usize,
 }
 
 impl Clone for SimDisk {
     /// Another handle; its buffers are its own, and made when they are used.
     fn clone(&self) -> Self {
-        Self { world: Arc::clone(&self.world), buffers: Default::default() }
+        Self { world: Arc::clone(&self.world), buffers: Default::default(), buffer_bytes: self.buffer_bytes }
     }
 }
 
@@ -91,6 +92,7 @@ impl SimDisk {
 
     /// A disk on which this stands, durably.
     pub fn from_image(image: Image, options: Options) -> Self {
+        let buffer_bytes = options.buffer_bytes;
         let world = World {
             random: Random(options.seed),
             start: if options.history { image.clone() } else { Image::default() },
@@ -106,7 +108,7 @@ impl SimDisk {
             buffer_in_flight: None,
             options,
         };
-        Self { world: Arc::new(Mutex::new(world)), buffers: Default::default() }
+        Self { world: Arc::new(Mutex::new(world)), buffers: Default::default(), buffer_bytes }
     }
 
     /// What stood on it at the start, if it remembers.
@@ -187,10 +189,9 @@ impl SimDisk {
     }
 
     fn filled(&mut self, buffer: usize) -> &mut Vec<u8> {
-        let bytes = self.world().options.buffer_bytes;
         let buffer = &mut self.buffers[buffer];
         if buffer.is_empty() {
-            *buffer = vec![0; bytes];
+            *buffer = vec![0; self.buffer_bytes];
         }
         buffer
     }
@@ -322,7 +323,7 @@ impl Disk for SimDisk {
     }
 
     fn buffer_bytes(&self) -> usize {
-        self.world().options.buffer_bytes
+        self.buffer_bytes
     }
 
     fn buffer(&mut self, buffer: usize) -> &mut [u8] {
