@@ -60,9 +60,12 @@ const CRYPTO_BYTES_MAX: usize = 8 * 1024;
 /// Datagrams that one burst may hold: quinn-proto asks the controller once a burst.
 pub(crate) fn burst(connection: &Connection, segments_max: usize) -> usize {
     let room = connection.congestion_state().metrics().congestion_window;
-    let datagrams = room / u64::from(connection.current_mtu().max(1));
+    let datagrams = room.min(BURST_BYTES_MAX) / u64::from(connection.current_mtu().max(1));
     usize::try_from(datagrams).unwrap_or(segments_max).clamp(1, segments_max)
 }
+
+/// The kernel cuts up to 64 KiB, headers included, into datagrams; a longer send would be lost whole.
+const BURST_BYTES_MAX: u64 = 65_000;
 
 /// Builds `Rack`.
 #[derive(Debug)]

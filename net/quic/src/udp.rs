@@ -3,11 +3,10 @@
 //! Invariant: no call blocks, no datagram is fragmented, and an error of one destination is that datagram's loss.
 
 use crate::io::Io;
-use rustix::io::Errno;
-use rustix::net::addr::SocketAddrArg;
+use quinn_udp::{Transmit, UdpSocketState};
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
-use rustix::net::{AddressFamily, MMsgHdr, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType};
-use std::io::IoSlice;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -16,6 +15,8 @@ pub struct Udp {
     socket: UdpSocket,
     addr: SocketAddr,
     buffer: Box<[u8]>,
+    /// Cuts one long send into datagrams inside the kernel.
+    offload: UdpSocketState,
 }
 
 impl Udp {
@@ -38,7 +39,10 @@ impl Udp {
         rustix::net::bind(&socket, &addr)?;
         let socket = UdpSocket::from(socket);
         let addr = socket.local_addr()?;
-        Ok(Udp { socket, addr, buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice() })
+        // It learns what the kernel can do from a socket that is dropped: on ours it would switch on time stamps,
+        // packet information and coalescing, which small frames would pay for.
+        let offload = UdpSocketState::new((&UdpSocket::bind((addr.ip(), 0))?).into())?;
+        Ok(Udp { socket, addr, buffer: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(), offload })
     }
 
     /// Readable when a datagram waits.
@@ -56,7 +60,7 @@ const BATCH: usize = 32;
 /// A shorter datagram ends a batch: asking the kernel once more would only delay the answer.
 const SMALL_BYTES: usize = 1_000;
 /// Datagrams in one `send`.
-const SEGMENTS_MAX: usize = 32;
+const SEGMENTS_MAX: usize = 64;
 
 impl Io for Udp {
     fn receive(&mut self, each: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
@@ -72,7 +76,7 @@ impl Io for Udp {
                         break;
                     }
                 }
-                Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(fault) if fault.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => {}
             }
         }
@@ -83,33 +87,22 @@ impl Io for Udp {
         if bytes.len() <= segment_bytes {
             return send_one(&self.socket, to, bytes);
         }
-        let to = to.as_any();
-        let slices: [IoSlice<'_>; SEGMENTS_MAX] = std::array::from_fn(|index| {
-            IoSlice::new(bytes.chunks(segment_bytes).nth(index).unwrap_or_default())
-        });
-        let count = bytes.len().div_ceil(segment_bytes).min(SEGMENTS_MAX);
-        let mut controls: [SendAncillaryBuffer<'_, '_, '_>; SEGMENTS_MAX] =
-            std::array::from_fn(|_| SendAncillaryBuffer::default());
-        let mut messages: Vec<MMsgHdr<'_>> = slices[..count]
-            .iter()
-            .zip(&mut controls)
-            .map(|(slice, control)| MMsgHdr::new_with_addr(&to, std::slice::from_ref(slice), control))
-            .collect();
-        let mut sent = 0;
-        while sent < count {
-            match rustix::net::sendmmsg(&self.socket, &mut messages[sent..], SendFlags::empty()) {
-                Ok(0) => break,
-                Ok(more) => sent += more,
-                Err(Errno::AGAIN) if sent == 0 => return false,
-                // The rest of a batch that does not fit is lost, as datagrams may be; QUIC sends it again.
-                Err(_) => break,
-            }
-        }
-        true
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents: bytes,
+            segment_size: Some(segment_bytes),
+            src_ip: None,
+        };
+        // What the kernel refuses for another reason than a full queue is lost, as datagrams may be.
+        !matches!(
+            self.offload.try_send((&self.socket).into(), &transmit),
+            Err(fault) if fault.kind() == ErrorKind::WouldBlock
+        )
     }
 
     fn segments_max(&self) -> usize {
-        SEGMENTS_MAX
+        self.offload.max_gso_segments().min(SEGMENTS_MAX)
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -119,5 +112,5 @@ impl Io for Udp {
 
 /// A datagram that the kernel refuses for another reason than a full queue (too long for the path, no route) is lost.
 fn send_one(socket: &UdpSocket, to: SocketAddr, bytes: &[u8]) -> bool {
-    !matches!(socket.send_to(bytes, to), Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock)
+    !matches!(socket.send_to(bytes, to), Err(fault) if fault.kind() == ErrorKind::WouldBlock)
 }

@@ -27,6 +27,7 @@ const HOMES: &[(&str, &str)] = &[
     ("io-uring", "io_oi_wal"),
     ("ed25519-dalek", "io_oi_record"),
     ("quinn-proto", "io_oi_quic"),
+    ("quinn-udp", "io_oi_quic"),
     ("rustls", "io_oi_quic"),
     ("ring", "io_oi_quic"),
     ("loom", "io_oi_shm"),
