@@ -42,12 +42,7 @@ fn a_failed_flush_is_never_tried_again() {
     let disk = SimDisk::new(options(3, None));
     let mut life = Life::open(disk.clone(), &small_config()).unwrap();
     life.live(3, 5).unwrap();
-    let flush = disk.operations() + 1;
-    drop(life);
-
-    let disk = SimDisk::new(options(3, Some(flush)));
-    let mut life = Life::open(disk.clone(), &small_config()).unwrap();
-    life.live(3, 5).unwrap();
+    disk.set_fail_flush(true);
     life.append(vec![1; 100]).unwrap();
     life.wal.submit();
     let failed = loop {

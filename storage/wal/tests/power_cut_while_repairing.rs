@@ -50,7 +50,7 @@ fn cut_power_again_and_again(kind: &str) {
         copy(&sound, &log);
         // The copy is what stood on the disk before.
         rustix::fs::syncfs(std::fs::File::open(mount.path()).unwrap()).unwrap();
-        let (at, wait) = (log.clone(), Duration::from_micros(random.next() % 12_000));
+        let (at, wait) = (log.clone(), Duration::from_micros(random.next() % 40_000));
         let repairing = std::thread::spawn(move || repair(&at).is_ok());
         std::thread::sleep(wait);
         mount.cut_power().unwrap();

@@ -70,6 +70,7 @@ struct World {
     active: SegmentNumber,
     in_flight: Option<u64>,
     is_held: bool,
+    fails_flush: bool,
     preparing: VecDeque<(u64, SegmentHeader)>,
     buffer_in_flight: Option<usize>,
 }
@@ -104,6 +105,7 @@ impl SimDisk {
             active: SegmentNumber(0),
             in_flight: None,
             is_held: false,
+            fails_flush: false,
             preparing: VecDeque::new(),
             buffer_in_flight: None,
             options,
@@ -144,6 +146,11 @@ impl SimDisk {
     /// The operation of this number, see [`SimDisk::operations`], will fail.
     pub fn set_fail_at(&self, operation: Option<u64>) {
         self.world().options.fail_at = operation;
+    }
+
+    /// Whether the next flush, and no other operation, fails.
+    pub fn set_fail_flush(&self, fails: bool) {
+        self.world().fails_flush = fails;
     }
 
     /// While it is held, no write that is submitted becomes durable: a flush takes as long as the caller says.
@@ -238,7 +245,11 @@ impl World {
     }
 
     fn flush(&mut self, file: FileName) -> Result<(), DiskError> {
-        let failed = self.attempt(Operation::Flush, segment_of(file));
+        let failed = if std::mem::take(&mut self.fails_flush) {
+            Err(DiskError::new(Operation::Flush, segment_of(file), io::Error::other("injected fault")))
+        } else {
+            self.attempt(Operation::Flush, segment_of(file))
+        };
         let mut at = 0;
         while at < self.unsure.len() {
             let write = &mut self.unsure[at];
