@@ -50,6 +50,7 @@ impl Machine {
             && self.role() != Role::Mute
             && epoch > self.life.promised()
             && epoch > self.life.current()
+            && self.life.is_near(epoch)
             && (tip_epoch, tip_sequence) >= (tip.epoch, tip.sequence)
     }
 

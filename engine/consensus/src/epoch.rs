@@ -107,7 +107,7 @@ impl EpochLife {
     /// Others have promised `epoch`: a lower one is asked for in vain. A number that no honest history reaches is not
     /// believed.
     pub fn hear_of(&mut self, epoch: Epoch) {
-        if epoch.0 < self.highest().0.saturating_add(EPOCH_LEAP_MAX) {
+        if self.is_near(epoch) {
             self.heard_of = self.heard_of.max(epoch);
         }
     }
@@ -172,7 +172,7 @@ impl EpochLife {
 
     /// Whether `leader` may be followed in `epoch`: not below anything promised or seen, and one leader an epoch. [P-28]
     pub fn may_follow(&self, epoch: Epoch, leader: NodeId) -> bool {
-        if epoch < self.promised || epoch < self.current || epoch.is_none() {
+        if epoch < self.promised || epoch < self.current || epoch.is_none() || !self.is_near(epoch) {
             return false;
         }
         let is_taken = epoch == self.current && self.leader.is_some_and(|known| known != leader);
@@ -254,6 +254,11 @@ impl EpochLife {
     /// Whether the claim to `epoch` is durable and the epoch still open for signing. [P-40]
     pub fn is_open_for_signing(&self, epoch: Epoch) -> bool {
         matches!(self.role, Role::Standing | Role::Leading) && epoch == self.current && epoch > self.closed
+    }
+
+    /// Whether an honest history may have come that far.
+    pub fn is_near(&self, epoch: Epoch) -> bool {
+        epoch.0 < self.highest().0.saturating_add(EPOCH_LEAP_MAX)
     }
 
     fn highest(&self) -> Epoch {

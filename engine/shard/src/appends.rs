@@ -23,8 +23,6 @@ pub(crate) enum Entry {
     Claim(Epoch),
     /// The block that ends here, with this header: superseded ones must not count.
     Block(Sequence, Hash),
-    /// The seal of this node's own block that ends here.
-    OwnSeal(Sequence),
     /// The promise of an epoch to a candidate, who may be told. [P-26]
     Grant(Epoch, NodeId),
     /// The certificate of the block that ends here.

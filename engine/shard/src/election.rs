@@ -121,7 +121,7 @@ impl Machine {
         if self.is_leading() {
             return self.begin_leading();
         }
-        let statement = self.consensus.ballot(self.governing.authority(self.own_node()));
+        let statement = self.consensus.ballot(self.governing.authority());
         let ballot = Signed { statement, signature: self.signer.sign(&statement) };
         self.standing_ballot = Some((ballot, self.hand_over_round));
         self.hand_over_round = Round::NONE;
@@ -158,6 +158,9 @@ impl Machine {
         self.checked = start.sequence;
         self.counters.records += 1;
         self.consensus.handle_own_held(start.sequence);
+        self.leading_since = self.now.mono;
+        self.own_signed_through = Sequence::NONE;
+        self.sequence_appointment();
     }
 
     /// Leads no more: what is not committed may be given up soon, what was not appended is given up now.
@@ -202,7 +205,7 @@ impl Machine {
     /// [P-27]
     pub(crate) fn handle_pre_vote(&mut self, from: NodeId, epoch: Epoch, question: &PreVote) {
         let would = self.consensus.would_grant(epoch, question.tip_epoch, question.tip_sequence);
-        let may_ask = self.governing.may_stand(from) && self.consensus.members().voter_index(from).is_some();
+        let may_ask = self.consensus.members().voter_index(from).is_some();
         let granted = would && may_ask && !self.is_sticky() && !self.is_repairing();
         let promised = self.consensus.promised().max(self.epoch());
         let answer = PreVoteAnswer { granted, promised };
@@ -274,6 +277,9 @@ impl Machine {
 
     pub(crate) fn handle_grant(&mut self, from: NodeId, grant: &Signed<BallotGrant>) {
         let statement = &grant.statement;
+        if statement.voter == from {
+            self.see_grant(grant);
+        }
         let Some(voter) = self.consensus.members().voter_index(from) else { return };
         let is_for_us = statement.candidate == self.own_node() && statement.epoch == self.epoch();
         if statement.voter != from || self.is_barred(from) || !is_for_us || self.role() != Role::Standing {

@@ -337,9 +337,4 @@ impl Flights {
         let all = self.flying.iter_mut().rev().chain(self.landed.iter_mut().rev());
         all.filter_map(|flight| flight.closed.as_mut()).find(|closed| closed.hash == hash)
     }
-
-    /// The first whole block behind `sequence` whose signature this node lacks.
-    pub(crate) fn newest_whole(&self) -> Option<&Closed> {
-        self.flying.back().or_else(|| self.landed.back()).and_then(|flight| flight.closed.as_ref())
-    }
 }

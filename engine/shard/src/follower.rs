@@ -4,6 +4,7 @@
 //! later one's; only to a leader whose epoch is not below anything promised; and never while the log has a hole.
 //! [P-28, P-45, P-58]
 
+use io_oi_record::evidence::Signed;
 use io_oi_record::message::{Ack, BlockMessage, Commit, Message, SealMessage, Want, WantHeader};
 use io_oi_record::{Block, BlockHeader, Epoch, Hash, Nanos, NodeId, Round, Sequence, Signature};
 
@@ -11,7 +12,7 @@ use crate::appends::{Entry, Note};
 use crate::event::{Lane, LogKind};
 use crate::machine::Machine;
 use crate::peers::To;
-use crate::status::{MuteReason, Notice, Role};
+use crate::status::{Notice, Role};
 
 /// Seals that came before their blocks; a pipeline has no more under way.
 const SEALS_EARLY: usize = 4;
@@ -121,8 +122,11 @@ impl Machine {
         if message.wants_held {
             self.following.owes_ack = true;
         }
-        self.votes_are_wanted |= message.wants_votes;
+        if message.wants_votes {
+            self.aim_at(last);
+        }
         self.take_early_seals();
+        self.try_vote();
     }
 
     /// What a header must be like, whatever stands before it. [P-32, P-34, P-44]
@@ -131,8 +135,7 @@ impl Machine {
             return false;
         }
         if header.leader == self.own_node() && !self.consensus.has_claimed(header.epoch) {
-            self.fall_mute(MuteReason::NeverClaimed { epoch: header.epoch });
-            return false;
+            return false; // Unsigned so far: refused, and no more. Its signature would silence us. [P-44]
         }
         header.time.since(self.now.wall) <= self.timers.clock_skew_ns_max
     }
@@ -229,6 +232,13 @@ impl Machine {
             self.following.matched = self.following.matched.max(message.tip);
         }
         self.hear_committed(message.committed);
+        let certified = message.certified.min(self.following.matched);
+        if certified > self.consensus.point(io_oi_record::Durability::Certified) {
+            self.consensus.learn_certified(certified.min(self.consensus.committed()));
+        }
+        if is_at_tip && message.committed == message.tip {
+            self.aim_at_idle_tip(message.tip);
+        }
         self.ask_for_what_lacks(is_at_tip, message.tip);
     }
 
@@ -317,7 +327,9 @@ impl Machine {
             self.following.sealed = last;
             self.following.owes_ack = true;
             self.sealer.push_followed(&header, hash, *signature);
+            self.try_vote();
         }
+        self.see_header(&Signed { statement: header, signature: *signature });
         true
     }
 

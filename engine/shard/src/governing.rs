@@ -1,43 +1,232 @@
-//! What operators have decided, as far as this shard's log says so.
+//! What operators have decided, as far as this shard's log says so, and what follows from it.
 //!
-//! Invariant: who may stand is a function of the genesis, the log and the signed appointment at hand. [P-100]
+//! Invariant: who votes, who may stand and who is barred is a function of the genesis, the log, the evidence held and the
+//! signed appointment at hand. [P-90..P-95, P-104]
 
-use io_oi_record::{Ballot, ControlMode, Genesis, NodeId, Sequence};
+use alloc::vec::Vec;
+
+use io_oi_consensus::{Governance, Membership};
+use io_oi_record::governance::SignedGovernance;
+use io_oi_record::{
+    Ballot, ControlMode, Genesis, NodeId, Operation, Proposal, RefusalCode, Roster, Sequence, SessionId,
+    SessionSequence, ShardId, Verdict,
+};
+
+use crate::machine::Machine;
+use crate::status::{MuteReason, Notice, Role};
+
+/// How long a leader that is not the appointed one waits before it tries to hand over again.
+const HAND_OVER_AGAIN_NS: u64 = 500_000_000;
 
 /// The rules in force.
 pub(crate) struct Governing {
+    pub(crate) rules: Governance,
     control: ControlMode,
-    appointed: Option<NodeId>,
+    /// A signed appointment of this node that stands in no log yet, as it was submitted here. [P-95]
+    shown: Option<Shown>,
+    /// The newest governance record whose consequences were drawn.
+    seen: u64,
+    hand_over_at: io_oi_record::Nanos,
+}
+
+struct Shown {
+    session: SessionId,
+    signed: SignedGovernance,
+    bytes: Vec<u8>,
 }
 
 impl Governing {
-    pub(crate) fn new(genesis: &Genesis) -> Self {
-        let appointed = genesis.members.first().map(|member| member.node);
-        Self { control: genesis.control, appointed }
-    }
-
-    /// Whether `node` may stand for leader. [P-100]
-    pub(crate) fn may_stand(&self, node: NodeId) -> bool {
-        match self.control {
-            ControlMode::Competitive => true,
-            ControlMode::Strict => self.appointed == Some(node),
+    pub(crate) fn new(genesis: &Genesis, shard: ShardId) -> Self {
+        Self {
+            rules: Governance::new(genesis, shard),
+            control: genesis.control,
+            shown: None,
+            seen: 0,
+            hand_over_at: io_oi_record::Nanos::ZERO,
         }
     }
 
-    /// The number of the appointment by which `node` stands; 0 where none is needed.
-    pub(crate) fn authority(&self, _node: NodeId) -> u64 {
-        0
+    pub(crate) fn roster(&self) -> &Roster {
+        self.rules.effective()
     }
 
-    /// Whether the candidate has the authority to stand that its ballot names. [P-100]
-    pub(crate) fn grants_authority(&self, ballot: &Ballot, _appointment: Option<&[u8]>) -> bool {
-        self.may_stand(ballot.candidate)
+    /// Whether this node may stand for leader. [P-93, P-95]
+    pub(crate) fn may_stand(&self, own: NodeId) -> bool {
+        self.rules.may_stand(own, self.shown.as_ref().map(|shown| &shown.signed))
+    }
+
+    /// The number of the appointment by which this node stands; 0 where none is needed.
+    pub(crate) fn authority(&self) -> u64 {
+        match (self.control, &self.shown) {
+            (ControlMode::Competitive, _) => 0,
+            (ControlMode::Strict, Some(shown)) => shown.signed.governance.number,
+            (ControlMode::Strict, None) => self.rules.appointed().number,
+        }
+    }
+
+    /// Whether the candidate has the authority to stand that its ballot names. [P-95]
+    pub(crate) fn grants_authority(&self, ballot: &Ballot, appointment: Option<&[u8]>) -> bool {
+        let signed = appointment.and_then(|bytes| SignedGovernance::decode(bytes).ok());
+        self.rules.may_stand(ballot.candidate, signed.as_ref())
     }
 
     /// The encoded signed appointment that our ballot carries.
     pub(crate) fn appointment_at_hand(&self) -> Option<&[u8]> {
-        None
+        self.shown.as_ref().map(|shown| shown.bytes.as_slice())
     }
 
-    pub(crate) fn rewind_to(&mut self, _last: Sequence) {}
+    pub(crate) fn rewind_to(&mut self, last: Sequence) {
+        self.rules.rewind_to(last);
+    }
+}
+
+/// What a leader does with a governance record.
+pub(crate) enum Decision {
+    Sequence(Verdict),
+    Decline(RefusalCode),
+}
+
+impl Machine {
+    /// A governance record was submitted to a node without a leader: an appointment of this node is its authority to
+    /// stand. [P-95]
+    pub(crate) fn note_appointment(&mut self, session: SessionId, proposal: &Proposal<'_>) {
+        if proposal.operation != Operation::Govern || self.consensus.leader().is_some() {
+            return;
+        }
+        let Ok(signed) = SignedGovernance::decode(proposal.value) else { return };
+        if self.governing.rules.is_authority(self.own_node(), &signed) {
+            self.governing.shown = Some(Shown { session, signed, bytes: proposal.value.to_vec() });
+            self.timing.election_at = self.now.mono;
+            self.timing.told_wake = None;
+        }
+    }
+
+    /// The appointment by which this node stood is the first record behind the start record. [P-95]
+    pub(crate) fn sequence_appointment(&mut self) {
+        let Some(Shown { session, signed, bytes }) = self.governing.shown.take() else { return };
+        let session_sequence = SessionSequence(signed.governance.number);
+        let waiters = self.forwarding.decline(session, session_sequence);
+        let proposal = Proposal {
+            session_sequence,
+            operation: Operation::Govern,
+            precondition: io_oi_record::Precondition::None,
+            durability: io_oi_record::Durability::DiskQuorum,
+            key: &[],
+            value: &bytes,
+        };
+        self.pending.fill_from(None, waiters, session, &proposal);
+    }
+
+    /// What becomes of the pending governance record. [P-90, P-92]
+    pub(crate) fn decide_governance(&self) -> Decision {
+        let proposal = self.pending.proposal();
+        let signed = match self.governing.rules.judge(proposal.value) {
+            Ok(signed) => signed,
+            Err(code) => return Decision::Sequence(Verdict::Refuse(code)),
+        };
+        if let Err(code) = self.governing.rules.may_sequence(&signed) {
+            return Decision::Decline(code);
+        }
+        let changes = io_oi_record::roster::changes_membership(&signed.governance.change);
+        if changes && !self.has_committed_in_epoch() {
+            return Decision::Decline(RefusalCode::GovernancePending);
+        }
+        let learner = Governance::promoted(&signed);
+        if learner.is_some_and(|node| !self.is_level(node)) {
+            return Decision::Decline(RefusalCode::LearnerNotLevel);
+        }
+        Decision::Sequence(Verdict::Accept)
+    }
+
+    /// Whether a member holds everything committed, durably.
+    fn is_level(&self, node: NodeId) -> bool {
+        let committed = self.consensus.committed();
+        self.peers.all.iter().any(|peer| peer.node == node && peer.durable >= committed)
+    }
+
+    /// An accepted governance record has its place in the log.
+    pub(crate) fn append_governance(&mut self, sequence: Sequence) {
+        let judged = self.governing.rules.judge(self.pending.proposal().value);
+        let signed = judged.expect("it was judged when it got its place");
+        self.governing.rules.append(sequence, signed);
+    }
+
+    /// Whether a leader's verdict over a governance record is what this log says; if so it is taken in. [P-90]
+    pub(crate) fn follow_governance(&mut self, record: &io_oi_record::Record<'_>) -> bool {
+        let judged = self.governing.rules.judge(record.value);
+        match (judged, record.verdict) {
+            (Ok(signed), Verdict::Accept) => {
+                self.governing.rules.append(record.sequence, signed);
+                true
+            }
+            (Err(code), Verdict::Refuse(said)) => code == said,
+            _ => false,
+        }
+    }
+
+    /// What was committed lately may have changed the members, barred a key or appointed a node. [P-91]
+    pub(crate) fn draw_consequences(&mut self) {
+        let committed = self.consensus.committed();
+        if committed > self.governed_through {
+            self.governed_through = committed;
+            self.governing.rules.commit_through(committed);
+        }
+        let (number, version) = (self.governing.roster().number(), self.governing.roster().members_version());
+        if version != self.roster_version {
+            self.roster_version = version;
+            self.change_members();
+        }
+        if number != self.governing.seen {
+            self.governing.seen = number;
+            self.governing.hand_over_at = self.now.mono;
+            self.follow_appointment();
+        }
+    }
+
+    fn change_members(&mut self) {
+        let roster = self.governing.roster();
+        let voters: Vec<NodeId> = roster.voters().collect();
+        let nodes: Vec<NodeId> = roster.members().iter().map(|member| member.member.node).collect();
+        let members = Membership::new(&voters).expect("one voter that is not barred always remains [P-94]");
+        let own = self.own_node();
+        let is_out = roster.is_barred(own);
+        self.consensus.change_members(members);
+        self.peers.set(own, nodes.into_iter(), &members);
+        if !self.peers.is_empty() && self.out.is_empty() {
+            self.out = alloc::vec![0; io_oi_record::limits::MESSAGE_BYTES_MAX];
+            self.flights.keep_landed();
+            self.timing.heartbeat_at = self.now.mono;
+        }
+        if self.role() == Role::Leading {
+            let next = self.consensus.tip().next_sequence();
+            for peer in self.peers.all.iter_mut().filter(|peer| peer.next.is_none()) {
+                peer.begin_epoch(next);
+            }
+        }
+        self.members_version += 1;
+        self.notices.push(Notice::MembersChanged { version: self.members_version });
+        if is_out && self.mute.is_none() {
+            self.fall_mute(MuteReason::Barred);
+        } else if self.role() == Role::Leading && self.consensus.own().is_none() {
+            self.stop_leading();
+        }
+    }
+
+    /// A leader that is not the appointed node hands over to it: once under competitive control, where that is a wish, and
+    /// again and again under strict control. [P-112]
+    pub(crate) fn follow_appointment(&mut self) {
+        let appointed = self.governing.rules.appointed();
+        let is_due = self.now.mono >= self.governing.hand_over_at
+            && appointed.number > 0
+            && appointed.number <= self.governing.roster().number()
+            && self.role() == Role::Leading
+            && appointed.node != self.own_node();
+        if !is_due || self.handing.is_some() {
+            return;
+        }
+        let is_done = self.governing.control == ControlMode::Competitive;
+        let again_ns = if is_done { u64::MAX } else { HAND_OVER_AGAIN_NS };
+        self.governing.hand_over_at = self.now.mono.saturating_add(again_ns);
+        self.begin_hand_over(appointed.node);
+    }
 }

@@ -14,10 +14,10 @@ use crate::status::Role;
 /// A hand-over under way: nothing is sequenced meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handing {
-    pub(crate) to: NodeId,
+    to: NodeId,
     /// The leader goes on then if nothing has happened.
     until: Nanos,
-    is_sent: bool,
+    pub(crate) is_sent: bool,
 }
 
 impl Machine {

@@ -39,6 +39,7 @@ mod sealer;
 mod session;
 mod status;
 mod view;
+mod voting;
 mod write;
 
 pub use config::{Capacity, Config, ConfigError, Timers, Verify};

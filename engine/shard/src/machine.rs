@@ -21,11 +21,13 @@ use alloc::vec::Vec;
 use io_oi_consensus as consensus;
 use io_oi_consensus::{Group, Membership, NOTE_BYTES};
 use io_oi_record::evidence::Signed;
-use io_oi_record::limits::{BLOCKS_IN_FLIGHT_MAX, MESSAGE_BYTES_MAX, PROPOSAL_BYTES_MAX, RECORD_BYTES_MAX};
+use io_oi_record::limits::{
+    BLOCKS_IN_FLIGHT_MAX, CERTIFICATE_BYTES_MAX, MESSAGE_BYTES_MAX, PROPOSAL_BYTES_MAX, RECORD_BYTES_MAX,
+};
 use io_oi_record::message::FORWARD_ENTRY_HEAD_BYTES;
 use io_oi_record::{
-    Ballot, Durability, Epoch, Hash, Member, Nanos, NodeId, Now, Operation, Proposal, Receipt, Record,
-    RefusalCode, Round, Sequence, SessionId, SessionSequence, Signer, Verdict,
+    Ballot, Durability, Epoch, Hash, Nanos, NodeId, Now, Operation, Proposal, Receipt, Record, RefusalCode,
+    Round, Sequence, SessionId, SessionSequence, Signer, Verdict,
 };
 
 use crate::appends::{Appends, Entry};
@@ -48,6 +50,7 @@ use crate::rewind::Withdrawing;
 use crate::sealer::Sealer;
 use crate::session::{Answer, ProposalState, SessionState, Sessions, Standing};
 use crate::status::{MuteReason, Notice, Role};
+use crate::voting::Voting;
 
 /// One shard of one node.
 pub struct Machine {
@@ -56,7 +59,6 @@ pub struct Machine {
     pub(crate) arbitrators: Hash,
     pub(crate) own_session: SessionId,
     pub(crate) phase: Phase,
-    pub(crate) members: Vec<Member>,
     pub(crate) timers: Timers,
     pub(crate) capacity: Capacity,
     pub(crate) verify: Verify,
@@ -104,7 +106,15 @@ pub struct Machine {
     pub(crate) to_append: VecDeque<Sequence>,
     pub(crate) withdrawing: Withdrawing,
     pub(crate) forwarding: Forwarding,
-    pub(crate) votes_are_wanted: bool,
+    pub(crate) voting: Voting,
+    /// As a leader: through where our own signatures were made in this epoch.
+    pub(crate) own_signed_through: Sequence,
+    /// Through where committed governance records were looked at.
+    pub(crate) governed_through: Sequence,
+    pub(crate) roster_version: u64,
+    pub(crate) members_version: u64,
+    /// Entries longer than a note.
+    pub(crate) long_bytes: Vec<u8>,
     /// The highest epoch of which a promise of ours is on disk.
     pub(crate) promise_durable: Epoch,
 
@@ -116,6 +126,8 @@ pub struct Machine {
     pub(crate) leading_since: Nanos,
     pub(crate) append_due: Option<Place>,
     pub(crate) commit_due: bool,
+    /// The block that is to be voted for when it is sent.
+    pub(crate) chosen_block: Option<Source>,
     pub(crate) fetching: Fetching,
     pub(crate) inbox: Inbox,
     pub(crate) handing: Option<Handing>,
@@ -155,6 +167,8 @@ pub struct Counters {
     pub messages_stale: u64,
     /// Seals of leaders that were checked.
     pub signatures_checked: u64,
+    /// Votes signed.
+    pub votes: u64,
     /// Verdicts of leaders that this node's own judge contradicts.
     pub verdicts_contradicted: u64,
     /// Histories given up.
@@ -168,6 +182,8 @@ impl Machine {
         let voters: Vec<NodeId> = config.genesis.members.iter().map(|member| member.node).collect();
         let members = Membership::new(&voters)?;
         let group = Group { cluster: config.cluster, shard: config.shard, node };
+        let governing = Governing::new(config.genesis, config.shard);
+        let roster_version = governing.roster().members_version();
         let mut peers = Peers::new();
         peers.set(node, voters.iter().copied(), &members);
         let has_peers = !peers.is_empty();
@@ -179,7 +195,6 @@ impl Machine {
             arbitrators: config.arbitrators,
             own_session: SessionId::of_node(node.tag(), config.boot),
             phase: Phase::Recovering,
-            members: config.genesis.members.clone(),
             timers: config.timers,
             capacity,
             verify: config.verify,
@@ -210,13 +225,18 @@ impl Machine {
             taken: Vec::new(),
             scratch: vec![0; FORWARD_ENTRY_HEAD_BYTES + PROPOSAL_BYTES_MAX],
             timing: Timing::new(config.seed),
-            governing: Governing::new(config.genesis),
+            governing,
             epoch_first: Sequence::NONE,
             following: Following::new(),
             to_append: VecDeque::new(),
             withdrawing: Withdrawing::new(),
             forwarding: Forwarding::new(has_peers),
-            votes_are_wanted: false,
+            voting: Voting::new(config.cluster, config.shard, node),
+            own_signed_through: Sequence::NONE,
+            governed_through: Sequence::NONE,
+            roster_version,
+            members_version: 1,
+            long_bytes: vec![0; CERTIFICATE_BYTES_MAX],
             promise_durable: Epoch::NONE,
             standing_ballot: None,
             ballot_offered: 0,
@@ -225,6 +245,7 @@ impl Machine {
             leading_since: Nanos::ZERO,
             append_due: None,
             commit_due: false,
+            chosen_block: None,
             fetching: Fetching::new(),
             inbox: Inbox::new(),
             handing: None,
@@ -248,6 +269,8 @@ impl Machine {
         if promised > found && self.held_floor.is_none() {
             self.fall_mute(MuteReason::PromiseLost { promised, found });
         }
+        self.voting.skip_recovered();
+        self.draw_consequences();
         self.timing.silent_until = now.mono.saturating_add(self.timers.election_ns_min);
         self.arm_election();
         if self.is_alone() && self.mute.is_none() && self.may_stand() {
@@ -299,6 +322,9 @@ impl Machine {
             Event::Fetched { sequence, bytes } => self.handle_fetched(sequence, bytes),
             Event::Elapsed => self.handle_elapsed(),
         }
+        if self.consensus.committed() > self.governed_through {
+            self.draw_consequences();
+        }
     }
 
     fn handle_elapsed(&mut self) {
@@ -309,6 +335,7 @@ impl Machine {
             self.elapse_leading();
             self.elapse_election();
         }
+        self.elapse_voting();
     }
 
     /// Takes nothing more, and brings everything taken to disk, signatures included.
@@ -325,6 +352,7 @@ impl Machine {
             && self.flights.filled().is_empty()
             && self.sealer.is_empty()
             && self.appends.is_empty()
+            && self.voting.certificate_due.is_none()
     }
 
     /// Whether nothing is under way: every record committed and answered, every append flushed. Finished seals may
@@ -413,6 +441,7 @@ impl Machine {
             return self.answer_again(session, answer);
         }
         self.forwarding.push(session, proposal, 1, &mut self.scratch);
+        self.note_appointment(session, proposal);
     }
 
     /// Whether the proposal gets a place in the order: fresh, or answered before, or why not. What was decided once is
@@ -501,7 +530,7 @@ impl Machine {
     }
 
     /// The world has no room for the pending proposal: it is refused without a place. [P-64]
-    fn handle_declined(&mut self, sequence: Sequence, code: RefusalCode) {
+    pub(crate) fn handle_declined(&mut self, sequence: Sequence, code: RefusalCode) {
         assert_eq!(self.pending.state, State::Asked, "a refusal answers the judge effect before it");
         assert_eq!(sequence, self.next_sequence(), "a refusal names the sequence that was judged");
         self.pending.state = State::Empty;
@@ -518,6 +547,7 @@ impl Machine {
         let sequence = self.flights.filled().next_sequence();
         let record = Record::of(sequence, self.pending.session, &proposal, verdict);
         let filling = self.flights.filling();
+        let is_governance = proposal.operation == Operation::Govern;
         let applied = self.sessions.apply(&record, filling.epoch, filling.time);
         assert!(applied.is_ok(), "the session allowed this proposal when it arrived");
         filling.push(&record, self.pending.waiters);
@@ -530,6 +560,9 @@ impl Machine {
         self.pending.state = State::Empty;
         self.counters.records += 1;
         self.checked = sequence;
+        if is_governance && verdict.is_accepted() {
+            self.append_governance(sequence);
+        }
         self.consensus.handle_own_held(sequence);
     }
 
@@ -559,9 +592,8 @@ impl Machine {
             match entry {
                 Entry::Claim(epoch) => self.handle_claim_durable(epoch),
                 Entry::Block(last, hash) => self.handle_block_durable(last, hash),
-                Entry::OwnSeal(last) => self.handle_own_seal_durable(last),
                 Entry::Grant(epoch, candidate) => self.handle_promise_durable(epoch, candidate),
-                Entry::Certificate(last) => self.consensus.learn_certified(last),
+                Entry::Certificate(last) => self.handle_certificate_durable(last),
                 Entry::Silent => {}
             }
         }
@@ -578,12 +610,14 @@ impl Machine {
         self.consensus.handle_own_durable(last);
         self.commit_due |= self.is_leading() && self.consensus.committed() > before;
         self.following.owes_ack = true;
+        self.try_vote();
     }
 
-    /// Our signature stands behind our block on our disk: that is our part in a certificate of one. [P-54]
-    fn handle_own_seal_durable(&mut self, last: Sequence) {
-        if self.is_leading() && last <= self.consensus.own_durable() && self.peers.is_empty() {
-            self.consensus.handle_own_signed(last);
+    /// A certificate is on disk: what it covers of our chain is certified. [P-54]
+    fn handle_certificate_durable(&mut self, last: Sequence) {
+        if last <= self.consensus.tip().sequence {
+            self.consensus.learn_certified(last);
+            self.commit_due |= self.is_leading() && self.certifying.is_urgent();
         }
     }
 

@@ -6,14 +6,15 @@
 
 use io_oi_consensus::Seal;
 use io_oi_record::message::Message;
-use io_oi_record::{Durability, Epoch, HeaderParts, Nanos, NodeId, Sequence, SessionId, Verdict};
+use io_oi_record::{Durability, Epoch, HeaderParts, Nanos, NodeId, Operation, Sequence, SessionId, Verdict};
 
 use crate::appends::Entry;
 use crate::event::{AppendIndex, Effect, JudgeOrigin, Lane, LogKind, PublishStage};
+use crate::governing::Decision;
 use crate::machine::{Machine, Phase};
 use crate::peers::To;
 use crate::pending::State;
-use crate::replication::NextBlock;
+use crate::replication::{NextBlock, Source};
 use crate::reply::{Met, refusal};
 use crate::session::{Answer, Standing};
 use crate::status::Role;
@@ -24,6 +25,7 @@ enum Step {
     JudgeAgain(Sequence),
     AppendNote(Place),
     AppendBlock(Place),
+    AppendLong(Place, usize),
     Publish(PublishStage, Sequence),
     Withdraw(Sequence),
     Answer(Sequence),
@@ -64,6 +66,7 @@ impl Machine {
                 Effect::Judge { sequence, epoch, time, session, proposal, origin }
             }
             Step::AppendNote(place) => append(place, &self.note_bytes),
+            Step::AppendLong(place, bytes) => append(place, &self.long_bytes[..bytes]),
             Step::AppendBlock(place) => {
                 let flight =
                     self.flights.ending_at(place.sequence).expect("a block is appended before it lands");
@@ -132,7 +135,7 @@ impl Machine {
             let bytes = self.write(post.epoch, &post.message);
             return Some(Step::Send { to, lane: post.lane, bytes });
         }
-        self.next_ballot()
+        self.next_ballot().or_else(|| self.next_report())
     }
 
     fn post_ack(&mut self) {
@@ -184,6 +187,10 @@ impl Machine {
             return if self.append_due.is_none() && self.may_launch() { self.next_block() } else { None };
         }
         self.open_block();
+        if self.pending.operation() == Operation::Govern {
+            self.sequence_governance();
+            return None;
+        }
         if self.pending.operation().has_key() {
             self.pending.state = State::Asked;
             let origin =
@@ -192,6 +199,18 @@ impl Machine {
         }
         self.sequence_pending(Verdict::Accept);
         None
+    }
+
+    /// A governance record needs no world to be judged. [P-90]
+    fn sequence_governance(&mut self) {
+        match self.decide_governance() {
+            Decision::Sequence(verdict) => self.sequence_pending(verdict),
+            Decision::Decline(code) => {
+                let sequence = self.next_sequence();
+                self.pending.state = State::Asked;
+                self.handle_declined(sequence, code);
+            }
+        }
     }
 
     /// Records that are held: judged again when a leader sent them, shown as tentative, then answered where that is
@@ -238,9 +257,49 @@ impl Machine {
         if self.block_is_due() {
             return self.next_block();
         }
-        let seals_are_due =
-            self.certifying.is_urgent() || self.sealer.is_due() || self.phase == Phase::Closing;
-        if seals_are_due { self.next_seal() } else { None }
+        let is_hurried = self.certifying.is_urgent() || self.sealer.is_due() || self.phase == Phase::Closing;
+        let step = if is_hurried { self.next_seal() } else { None };
+        step.or_else(|| self.next_long())
+    }
+
+    /// Certificates and evidence: neither waits for anything, and nothing but a certified receipt waits for them.
+    fn next_long(&mut self) -> Option<Step> {
+        if !self.appends.has_room() {
+            return None;
+        }
+        if let Some(certificate) = self.voting.certificate_due.take() {
+            let bytes = certificate.encode(&mut self.long_bytes).expect("made for the longest certificate");
+            let (epoch, sequence) = (certificate.epoch, certificate.sequence);
+            let index = self.appends.add(Entry::Certificate(sequence), self.now.mono);
+            let place = Place { index, kind: LogKind::Certificate, epoch, sequence };
+            return Some(Step::AppendLong(place, bytes));
+        }
+        let report = self.voting.watch.held().get(self.voting.logged)?;
+        let encoded = report.encode().expect("accepted evidence is within its limits");
+        self.voting.logged += 1;
+        if self.long_bytes.len() < encoded.len() {
+            self.long_bytes.resize(encoded.len(), 0);
+        }
+        self.long_bytes[..encoded.len()].copy_from_slice(&encoded);
+        let (epoch, sequence) = (self.epoch(), self.consensus.tip().sequence);
+        let index = self.appends.add(Entry::Silent, self.now.mono);
+        let place = Place { index, kind: LogKind::Evidence, epoch, sequence };
+        Some(Step::AppendLong(place, encoded.len()))
+    }
+
+    /// Every report goes to every peer once. [P-103]
+    fn next_report(&mut self) -> Option<Step> {
+        let (report, peer) = self.voting.sent;
+        let held = self.voting.watch.held().get(report)?;
+        let Some(to) = self.peers.all.get(peer).map(|peer| peer.node) else {
+            self.voting.sent = (report + 1, 0);
+            return self.next_report();
+        };
+        self.voting.sent = (report, peer + 1);
+        let encoded = held.encode().expect("accepted evidence is within its limits");
+        let epoch = self.epoch();
+        let bytes = self.write(epoch, &Message::Evidence(&encoded));
+        Some(Step::Send { to, lane: Lane::Urgent, bytes })
     }
 
     /// Natural batching: a block goes when no other is under way, or when it is full.
@@ -265,6 +324,9 @@ impl Machine {
         self.counters.blocks += 1;
         let sequence = header.last_sequence();
         let index = self.appends.add(Entry::Block(sequence, header_hash), self.now.mono);
+        if self.choose_block(sequence) {
+            self.chosen_block = Some(Source::Memory(sequence));
+        }
         self.append_due = Some(Place { index, kind: LogKind::Block, epoch: header.epoch, sequence });
         self.next_append()
     }
@@ -286,11 +348,10 @@ impl Machine {
         if !self.appends.has_room() {
             return None;
         }
-        let (seal, is_own) = self.sealer.pop_ready()?;
+        let seal = self.sealer.pop_ready()?;
         self.note_bytes = seal.encode();
         let (epoch, sequence) = (seal.epoch, seal.last_sequence);
-        let entry = if is_own { Entry::OwnSeal(sequence) } else { Entry::Silent };
-        let index = self.appends.add(entry, self.now.mono);
+        let index = self.appends.add(Entry::Silent, self.now.mono);
         Some(Step::AppendNote(Place { index, kind: LogKind::Seal, epoch, sequence }))
     }
 
@@ -397,7 +458,8 @@ impl Machine {
 
     /// The commit point, once everything it covers was shown and answered here. [P-56]
     fn owe_commit(&mut self) -> bool {
-        let is_due = self.commit_due && self.role() == Role::Leading && !self.peers.is_empty();
+        let is_handed = self.handing.is_some_and(|handing| handing.is_sent);
+        let is_due = self.commit_due && self.role() == Role::Leading && !self.peers.is_empty() && !is_handed;
         if is_due {
             self.post_commit();
         }
@@ -412,13 +474,19 @@ impl Machine {
         let (epoch, last_sequence) = (header.epoch, header.last_sequence());
         self.sealer.push_ready(Seal { epoch, last_sequence, header_hash, signature });
         self.post_seal(&header, header_hash, signature);
+        self.own_signed_through = last_sequence;
         self.counters.signatures += 1;
+        self.try_vote();
         true
     }
 
     /// When to be woken: told once for each time, and again after each waking.
     fn next_wake(&mut self) -> Option<Step> {
-        let at = self.seals_wake_at().into_iter().chain(self.timers_wake_at()).min()?;
+        let at = {
+            let seals = self.seals_wake_at();
+            let votes = self.votes_wake_at();
+            seals.into_iter().chain(votes).chain(self.timers_wake_at()).min()?
+        };
         if self.timing.told_wake.is_some_and(|told| told <= at) {
             return None;
         }
@@ -433,6 +501,12 @@ impl Machine {
             return None;
         }
         self.sealer.idle(self.now.mono)
+    }
+
+    /// A leader that has become quiet has its newest block voted for.
+    fn votes_wake_at(&self) -> Option<Nanos> {
+        let is_quiet = self.role() == Role::Leading && self.phase == Phase::Running;
+        self.voting.wake_at().filter(|_| is_quiet)
     }
 
     fn timers_wake_at(&self) -> Option<Nanos> {

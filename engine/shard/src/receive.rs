@@ -36,10 +36,9 @@ impl Machine {
             Message::Deny(deny) => self.handle_deny(deny),
             Message::Want(want) => self.handle_want(from, want),
             Message::WantHeader(question) => self.handle_want_header(from, question),
-            Message::Header(header) => {
-                let hash = header.statement.hash();
-                self.verify_seal(hash, &header.signature);
-            }
+            Message::Header(header) => self.handle_header(header),
+            Message::Vote(vote) => self.handle_vote(from, epoch, vote),
+            Message::Evidence(bytes) => self.handle_evidence(bytes),
             Message::Forward(forwarded) => self.handle_forward(from, epoch, forwarded),
             Message::Declined(declined) => self.handle_declined_by_leader(from, declined),
             Message::HandOver(hand_over) => self.handle_hand_over(from, epoch, hand_over),

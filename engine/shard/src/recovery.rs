@@ -4,7 +4,8 @@
 
 use io_oi_consensus as consensus;
 use io_oi_consensus::{EpochClaim, EpochPromise, NoteError, Seal};
-use io_oi_record::{Block, DecodeError, Operation, Record, Sequence, Verdict};
+use io_oi_record::evidence::SignedEvidence;
+use io_oi_record::{Block, DecodeError, Operation, QuorumCertificate, Record, Sequence, Verdict};
 
 use crate::event::LogKind;
 use crate::machine::{Machine, Phase};
@@ -20,8 +21,11 @@ impl Machine {
             LogKind::Grant => Ok(self.consensus.recover_promise(&EpochPromise::decode(bytes)?)?),
             LogKind::Seal => Ok(self.consensus.recover_seal(&Seal::decode(bytes)?)?),
             LogKind::Block => self.recover_block(bytes),
-            LogKind::Certificate | LogKind::Evidence => Err(RecoverError::KindUnknown { number: kind as u8 }),
-        }
+            LogKind::Certificate => self.recover_certificate(bytes),
+            LogKind::Evidence => self.recover_evidence(bytes),
+        }?;
+        self.draw_consequences();
+        Ok(())
     }
 
     fn recover_block(&mut self, bytes: &[u8]) -> Result<(), RecoverError> {
@@ -39,6 +43,25 @@ impl Machine {
         Ok(())
     }
 
+    /// What a certificate covers was committed; it is believed because this node checked it before it wrote it. [P-71]
+    fn recover_certificate(&mut self, bytes: &[u8]) -> Result<(), RecoverError> {
+        let certificate = QuorumCertificate::decode(bytes)?;
+        let link = self.consensus.chain().ending_at(certificate.sequence);
+        if link.is_some_and(|link| link.tip.hash == certificate.block) {
+            self.consensus.learn_certified(certificate.sequence);
+            self.sessions.settle_through(certificate.sequence);
+        }
+        self.voting.certifier.note_certificate(&certificate);
+        Ok(())
+    }
+
+    fn recover_evidence(&mut self, bytes: &[u8]) -> Result<(), RecoverError> {
+        let report = SignedEvidence::decode(bytes)?;
+        // Against one who is no member any more, it is kept in the log and nowhere else.
+        let _ = self.voting.watch.accept(report, true, self.governing.rules.effective());
+        Ok(())
+    }
+
     /// Applies the records of a block to the sessions, all of them or, with an error, none. [P-25, P-60]
     pub(crate) fn apply_block(&mut self, block: &Block<'_>, begins_epoch: bool) -> Result<(), RecoverError> {
         let mut applied = 0;
@@ -48,6 +71,7 @@ impl Machine {
                 for _ in 0..applied {
                     self.sessions.undo_last();
                 }
+                self.governing.rewind_to(Sequence(block.header.first_sequence.0 - 1));
                 return Err(error);
             }
             applied += 1;
@@ -69,7 +93,12 @@ impl Machine {
             return Err(RecoverError::WritesUnknown { sequence });
         }
         let applied = self.sessions.apply(record, block.header.epoch, block.header.time);
-        applied.map_err(|_| RecoverError::SessionBroken { sequence })
+        applied.map_err(|_| RecoverError::SessionBroken { sequence })?;
+        if record.operation == Operation::Govern && !self.follow_governance(record) {
+            self.sessions.undo_last();
+            return Err(RecoverError::GovernanceWrong { sequence });
+        }
+        Ok(())
     }
 }
 
@@ -101,11 +130,11 @@ pub enum RecoverError {
         /// The record.
         sequence: Sequence,
     },
-    /// An entry of a kind that a group of one never writes.
-    #[error("the log holds an entry of kind {number}, which this program does not read: use a newer program")]
-    KindUnknown {
-        /// The kind's number.
-        number: u8,
+    /// A governance record whose verdict does not follow from the log before it. [P-90]
+    #[error("the governance record at sequence {sequence} has a verdict that the log before it contradicts")]
+    GovernanceWrong {
+        /// The record.
+        sequence: Sequence,
     },
     /// A record with writes of an arbitrator, which this program cannot read.
     #[error("the record at sequence {sequence} carries an arbitrator's writes: use a newer program")]

@@ -112,10 +112,10 @@ impl Machine {
             Source::Fetched(_) => self.fetching.bytes(),
         };
         let message = Message::Block(BlockMessage {
-            committed: self.consensus.committed(),
+            committed: self.state_hash.0,
             round: self.rounds.newest(),
             wants_held: self.replicated_is_awaited(),
-            wants_votes: self.certifying.is_urgent(),
+            wants_votes: self.chosen_block == Some(source),
             block,
         });
         let (group, epoch) = (self.consensus.group(), self.consensus.epoch());
@@ -135,7 +135,8 @@ impl Machine {
         self.commit_due = false;
         self.timing.heartbeat_at = self.now.mono.saturating_add(self.timers.heartbeat_ns);
         let round = self.rounds.next(self.now.mono);
-        let (tip, committed) = (*self.consensus.tip(), self.consensus.committed());
+        // Nobody is told of a commit before it is shown here: a reader under our lease must not miss it. [P-113]
+        let (tip, committed) = (*self.consensus.tip(), self.state_hash.0);
         let committed_hash =
             self.consensus.chain().ending_at(committed).map_or(Hash::ZERO, |link| link.tip.hash);
         let message = Commit {
@@ -243,7 +244,8 @@ impl Machine {
         if is_alone || self.flush_is_stuck() {
             return self.stop_leading();
         }
-        if self.now.mono >= self.timing.heartbeat_at && !self.peers.is_empty() {
+        self.follow_appointment();
+        if self.now.mono >= self.timing.heartbeat_at {
             self.commit_due = true;
         }
     }

@@ -18,8 +18,7 @@ const QUEUE_MAX: usize = 2 * BLOCKS_IN_FLIGHT_MAX + 2;
 /// Headers to sign and seals to append.
 pub(crate) struct Sealer {
     unsigned: VecDeque<(BlockHeader, Hash)>,
-    /// Each with whether it is our own.
-    ready: VecDeque<(Seal, bool)>,
+    ready: VecDeque<Seal>,
     idle_until: Option<Nanos>,
     is_due: bool,
 }
@@ -51,14 +50,14 @@ impl Sealer {
 
     /// A header was signed; its seal waits for company.
     pub(crate) fn push_ready(&mut self, seal: Seal) {
-        self.ready.push_back((seal, true));
+        self.ready.push_back(seal);
     }
 
     /// A leader's seal was verified. What there is no room for is covered by a later one. [P-43]
     pub(crate) fn push_followed(&mut self, header: &BlockHeader, header_hash: Hash, signature: Signature) {
         if self.has_room() {
             let (epoch, last_sequence) = (header.epoch, header.last_sequence());
-            self.ready.push_back((Seal { epoch, last_sequence, header_hash, signature }, false));
+            self.ready.push_back(Seal { epoch, last_sequence, header_hash, signature });
         }
     }
 
@@ -69,8 +68,8 @@ impl Sealer {
         (self.idle_until, self.is_due) = (None, false);
     }
 
-    /// The next seal to append, and whether it is our own.
-    pub(crate) fn pop_ready(&mut self) -> Option<(Seal, bool)> {
+    /// The next seal to append.
+    pub(crate) fn pop_ready(&mut self) -> Option<Seal> {
         let seal = self.ready.pop_front();
         if self.ready.is_empty() {
             (self.idle_until, self.is_due) = (None, false);

@@ -2,8 +2,9 @@
 //!
 //! Invariant: looking changes nothing.
 
-use io_oi_record::evidence::Evidence;
-use io_oi_record::{Durability, Member, NodeId, Sequence};
+use io_oi_record::evidence::SignedEvidence;
+use io_oi_record::governance::SignedGovernance;
+use io_oi_record::{Durability, Hash, Member, NodeId, QuorumCertificate, Roster, Sequence};
 
 use crate::machine::Machine;
 use crate::status::{MuteReason, Notice, PeerStatus, Role, Status};
@@ -33,7 +34,7 @@ impl Machine {
             peers: self.members().map(peer).collect(),
             state_hash: self.state_hash,
             evidence_count: self.evidence().count() as u64,
-            governance_number: 0,
+            governance_number: self.roster().number(),
         }
     }
 
@@ -49,23 +50,52 @@ impl Machine {
 
     /// Changes whenever [`Machine::members`] or [`Machine::is_barred`] would.
     pub fn members_version(&self) -> u64 {
-        1
+        self.members_version
     }
 
     /// The members of the group, and whether they vote.
     pub fn members(&self) -> impl Iterator<Item = (&Member, bool)> {
-        let voters = self.consensus.members();
-        self.members.iter().map(move |member| (member, voters.voter_index(member.node).is_some()))
+        self.roster().members().iter().map(|member| (&member.member, member.is_voter))
     }
 
-    /// Whether this key is out: convicted by evidence, or barred by an operator.
-    pub fn is_barred(&self, _node: NodeId) -> bool {
-        false
+    /// The committed roster: members, bars, appointments, limits.
+    pub fn roster(&self) -> &Roster {
+        self.governing.roster()
     }
 
-    /// The evidence that this node holds.
-    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
-        core::iter::empty()
+    /// The evidence that this node holds, oldest first.
+    pub fn evidence(&self) -> impl Iterator<Item = &SignedEvidence> {
+        self.voting.watch.held().iter()
+    }
+
+    /// The accepted governance records that are in effect, from number 1.
+    pub fn governance_records(&self) -> impl Iterator<Item = &SignedGovernance> {
+        self.governing.rules.history()
+    }
+
+    /// The newest certificate; it covers everything before it on the chain.
+    pub fn certificate(&self) -> Option<&QuorumCertificate> {
+        self.voting.certifier.newest()
+    }
+
+    /// A certificate that covers `sequence`, as far as this boot has seen one.
+    pub fn certificate_for(&self, sequence: Sequence) -> Option<&QuorumCertificate> {
+        self.certificate().filter(|certificate| certificate.sequence >= sequence)
+    }
+
+    /// Who leads, as far as this node knows; itself when it leads.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.consensus.leader()
+    }
+
+    /// Through which sequence everything is certified.
+    pub fn certified(&self) -> Sequence {
+        self.consensus.point(Durability::Certified)
+    }
+
+    /// The hash over every committed and shown block, through that sequence.
+    pub fn state_hash(&self) -> (Sequence, Hash) {
+        self.state_hash
     }
 
     /// Something that the node should know, oldest first; call until `None` after the effects are drained.

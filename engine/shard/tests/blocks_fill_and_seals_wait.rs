@@ -12,6 +12,11 @@ fn blocks(world: &World) -> Vec<Block<'_>> {
     frames.map(|frame| Block::decode(&frame.bytes).expect("whole")).collect()
 }
 
+/// The newest entry of the log that is no certificate.
+fn last_kind(world: &World) -> Option<LogKind> {
+    world.kinds().into_iter().rfind(|kind| *kind != LogKind::Certificate)
+}
+
 #[test]
 fn a_full_pipeline_stops_taking_proposals_until_a_flush_and_loses_none() {
     let mut world = World::leading();
@@ -56,13 +61,13 @@ fn a_quiet_shard_appends_its_last_seal_when_told_that_time_went_by() {
     let mut world = World::leading();
     world.put(1, 1, b"key", b"value");
     world.settle();
-    assert_eq!(world.kinds().last(), Some(&LogKind::Block));
+    assert_eq!(last_kind(&world).as_ref(), Some(&LogKind::Block));
     world.handle(Event::Elapsed);
-    assert_eq!(world.kinds().last(), Some(&LogKind::Block), "too early");
+    assert_eq!(last_kind(&world).as_ref(), Some(&LogKind::Block), "too early");
     let at = world.wake_at.expect("a quiet machine asks to be woken");
     world.now = at;
     world.handle(Event::Elapsed);
-    assert_eq!(world.kinds().last(), Some(&LogKind::Seal));
+    assert_eq!(last_kind(&world).as_ref(), Some(&LogKind::Seal));
     world.settle();
     world.wake_at = None;
     world.handle(Event::Elapsed);
@@ -80,7 +85,7 @@ fn a_clock_that_was_set_back_does_not_hold_the_last_seal_for_long() {
     assert!(at < Nanos(1_000_000_000), "within the bound of the new clock, not of the old one");
     world.now = at;
     world.handle(Event::Elapsed);
-    assert_eq!(world.kinds().last(), Some(&LogKind::Seal));
+    assert_eq!(last_kind(&world).as_ref(), Some(&LogKind::Seal));
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn closing_brings_everything_taken_to_disk_and_takes_nothing_more() {
     world.settle();
     assert!(world.machine.is_closed() && world.machine.is_idle());
     assert_eq!(world.take_replies().len(), 5);
-    assert_eq!(world.kinds().last(), Some(&LogKind::Seal));
+    assert_eq!(last_kind(&world).as_ref(), Some(&LogKind::Seal));
 }
 
 #[test]
