@@ -99,9 +99,11 @@ pub(crate) struct Scanner {
     cluster: [u8; 32],
     shard: u16,
     window: Window,
-    /// What was durable when the window was read.
+    /// What was durable when the window was read, at least.
     through: LogIndex,
     cursor: Option<Cursor>,
+    /// The segment whose header was read last.
+    segment: Option<(LogId, OpenSegment)>,
 }
 
 /// Between two frames.
@@ -139,9 +141,18 @@ impl Scanner {
             segment: None,
             start: 0,
             bytes: 0,
+            ahead_bytes: 0,
+            last_end: 0,
             frame_bytes_max: config.frame_bytes_max,
         };
-        Self { cluster: config.cluster, shard: config.shard, window, through: LogIndex(0), cursor: None }
+        Self {
+            cluster: config.cluster,
+            shard: config.shard,
+            window,
+            through: LogIndex(0),
+            cursor: None,
+            segment: None,
+        }
     }
 
     /// As [`LogReader::read_block`].
@@ -168,18 +179,18 @@ impl Scanner {
         place: &BlockPlace,
         visitor: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        if self.through != place.through {
-            // What is held may be older than what is durable by now.
-            self.window.segment = None;
-            self.through = place.through;
-        }
         let mut cursor = match self.cursor.take() {
-            Some(cursor) if cursor.serves(place) => cursor,
+            Some(cursor) if cursor.serves(place) => Cursor { from: place.from, ..cursor },
             _ => self.start(read, place)?,
         };
         let mut is_found = false;
         while cursor.next <= place.through {
             let index = cursor.next;
+            if index > self.through {
+                // What is held may be older than this frame.
+                self.window.segment = None;
+                self.through = place.through;
+            }
             let Some(frame) = next_frame(&mut self.window, read, &mut cursor)? else {
                 self.next_batch(read, &mut cursor)?;
                 continue;
@@ -266,6 +277,9 @@ impl Scanner {
         log: LogId,
         segment: SegmentNumber,
     ) -> Result<OpenSegment, ReadError> {
+        if let Some((_, known)) = self.segment.filter(|(of, known)| *of == log && known.number == segment) {
+            return Ok(known);
+        }
         let sector = self.window.header(read, segment)?;
         let header =
             SegmentHeader::decode(sector).map_err(|source| ReadError::SegmentHeader { segment, source })?;
@@ -276,7 +290,9 @@ impl Scanner {
         if !is_ours {
             return Err(ReadError::ForeignSegment { segment });
         }
-        Ok(OpenSegment { number: segment, first: header.first, bytes: header.bytes })
+        let opened = OpenSegment { number: segment, first: header.first, bytes: header.bytes };
+        self.segment = Some((log, opened));
+        Ok(opened)
     }
 }
 
@@ -305,9 +321,11 @@ fn next_frame<'w>(
 }
 
 impl Cursor {
-    /// Whether the block that is asked for lies behind it, found as if the search had begun at the start.
+    /// Whether the block that is asked for lies behind it, as if the search had begun at the start.
     fn serves(&self, place: &BlockPlace) -> bool {
-        self.log == place.log && self.from == place.from && self.passed < place.sequence
+        let is_on_the_way = place.start.index <= self.next && self.next <= place.from;
+        let is_behind = self.from == place.from && self.passed < place.sequence;
+        self.log == place.log && (is_on_the_way || is_behind)
     }
 
     fn enter(&mut self, segment: OpenSegment, offset: u64, batch: &BatchHeader) {
@@ -328,6 +346,10 @@ struct Window {
     segment: Option<SegmentNumber>,
     start: u64,
     bytes: u64,
+    /// Bytes read at once: the more, the longer the reading goes straight on.
+    ahead_bytes: u64,
+    /// Where the last reading ended.
+    last_end: u64,
     frame_bytes_max: usize,
 }
 
@@ -372,12 +394,16 @@ impl Window {
             self.segment == Some(segment.number) && self.start <= offset && end <= self.start + self.bytes;
         if !held {
             let start = offset - offset % SECTOR_BYTES as u64;
-            let wanted = align_up(end - start).max(READ_BYTES as u64).min(self.buffer.len() as u64);
-            let bytes = wanted.min(segment.bytes - start);
+            let goes_on =
+                start <= self.last_end && self.last_end <= start + (READ_BYTES + SECTOR_BYTES) as u64;
+            self.ahead_bytes = if goes_on { self.ahead_bytes * 2 } else { 0 }.max(READ_BYTES as u64);
+            self.ahead_bytes = self.ahead_bytes.min(self.buffer.len() as u64);
+            let bytes = align_up(end - start).max(self.ahead_bytes).min(segment.bytes - start);
             assert!(end <= start + bytes, "a window holds a frame of the largest size");
             self.segment = None;
             read(segment.number, start, &mut self.buffer.bytes_mut()[..bytes as usize])?;
             (self.segment, self.start, self.bytes) = (Some(segment.number), start, bytes);
+            self.last_end = start + bytes;
         }
         let from = (offset - self.start) as usize;
         Ok(&self.buffer.bytes()[from..from + bytes])

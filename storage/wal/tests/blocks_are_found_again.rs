@@ -204,6 +204,53 @@ proptest! {
     }
 }
 
+/// Prints how fast a node reads for one that is far behind: blocks in order, and blocks at random.
+#[test]
+fn a_whole_log_is_read_block_by_block() {
+    const BLOCKS: u64 = 20_000;
+    let directory = tempfile::tempdir().unwrap();
+    if skip_without_device(directory.path()) {
+        return;
+    }
+    let config = real_config(StrategyWish::Linked);
+    let (mut wal, _) = Wal::open(directory.path(), config.clone(), |_, _| Ok(())).unwrap();
+    let mut index = BlockIndex::new(BLOCK, 1 << 12);
+    let bytes = vec![7; 1024];
+    for sequence in 1..=BLOCKS {
+        let at = loop {
+            match wal.append(Frame { kind: BLOCK, epoch: 1, sequence, bytes: &bytes }) {
+                Ok(at) => break at,
+                Err(_) => {
+                    wal.submit();
+                    wal.poll().unwrap();
+                }
+            }
+        };
+        index.note_block(sequence, sequence, at, bytes.len());
+        if sequence % 8 == 0 {
+            wal.submit();
+            wal.poll().unwrap();
+        }
+    }
+    wal.flush_blocking().unwrap();
+    let mut reader = LogReader::open(directory.path(), &config).unwrap();
+    let mut out = Vec::new();
+    let started = std::time::Instant::now();
+    for sequence in 1..=BLOCKS {
+        let place = wal.locate(&index, sequence).unwrap();
+        assert!(reader.read_block(&place, &mut out).unwrap() && out == bytes);
+    }
+    let in_order = started.elapsed();
+    let mut random = Random(1);
+    let started = std::time::Instant::now();
+    for _ in 0..500 {
+        let place = wal.locate(&index, 1 + random.next() % BLOCKS).unwrap();
+        assert!(reader.read_block(&place, &mut out).unwrap());
+    }
+    let at_random = started.elapsed() / 500;
+    println!("blocks of 1 KiB: {:.2?} each in order, {at_random:.1?} at random", in_order / BLOCKS as u32);
+}
+
 #[test]
 fn a_damaged_block_is_told_with_its_place_and_the_others_are_served() {
     let config = Config { segment_bytes: 80 * 4096, ..small_config() };
