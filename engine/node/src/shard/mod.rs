@@ -3,11 +3,14 @@
 //! Invariant: one turn never waits, and allocates nothing unless a client comes or goes.
 
 mod admission;
+mod answers;
 mod board;
 mod boot;
 mod clerk;
+mod evident;
 mod lanes;
 mod peers;
+mod recovery;
 mod teller;
 mod watch;
 mod world;
@@ -16,12 +19,13 @@ use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use io_oi_record::evidence::SignedEvidence;
 use io_oi_record::limits::PROPOSAL_BYTES_MAX;
 use io_oi_record::{
-    DecodeError, Epoch, Nanos, NodeId, Now, Operation, Outcome, Proposal, Receipt, RefusalCode, Sequence,
-    SessionId, SessionSequence, Stage,
+    DecodeError, Epoch, Hash, Nanos, NodeId, Now, Operation, Outcome, Proposal, Receipt, RefusalCode,
+    Sequence, SessionId, SessionSequence, Stage,
 };
-use io_oi_shard::{Event, Machine, Origin, ProposalState, SessionState};
+use io_oi_shard::{Event, Machine, Notice as MachineNotice, Origin, ProposalState, SessionState};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::lane::NodeLane;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -38,6 +42,7 @@ use crate::executor::Hosted;
 use crate::judge::Judge;
 use crate::mail::{Attachment, LastWord, Notice, Order, OrderBox};
 
+pub(crate) use self::answers::{Answered, Question, ShardState};
 pub(crate) use self::boot::{Boot, Door, boot};
 pub use self::boot::{BootError, BootReason, RecoveryProgress};
 pub use self::peers::AddressError;
@@ -82,6 +87,7 @@ impl<J: Judge> Hosted for Shard<J> {
         let mut worked = self.orders.is_flagged() && self.read_orders(clock);
         worked |= self.poll_lanes(clock);
         worked |= !self.dead_sessions.is_empty() && self.close_dead_session(clock);
+        worked |= !self.world.governing.is_idle() && self.submit_governance(clock.now());
         worked |= self.poll_peers(clock);
         worked |= self.poll_log(clock);
         worked |= self.poll_phase(clock);
@@ -184,6 +190,9 @@ impl<J: Judge> Shard<J> {
     fn follow_machine(&mut self) {
         while let Some(notice) = self.machine.poll_notice() {
             self.teller.tell(&notice);
+            if let MachineNotice::EvidenceFound { hash, .. } = notice {
+                self.keep_evidence(hash);
+            }
         }
         self.board.show_lease(&self.machine);
         if let Some(peers) = &mut self.world.peers {
@@ -191,6 +200,15 @@ impl<J: Judge> Shard<J> {
                 peers.follow_members(&self.machine, self.node);
             }
             peers.tell();
+        }
+    }
+
+    /// Evidence stands in the log, and in a file of its own for whoever wants to carry it away.
+    #[cold]
+    fn keep_evidence(&mut self, hash: Hash) {
+        let found = self.machine.evidence().find(|signed| signed.evidence.hash() == hash);
+        if let Some(Ok(bytes)) = found.map(SignedEvidence::encode) {
+            self.world.clerk.keep_evidence(hash, bytes);
         }
     }
 
@@ -207,7 +225,10 @@ impl<J: Judge> Shard<J> {
             let state = self.world.lanes.get(slot).state;
             match state {
                 LaneState::Open | LaneState::Draining { .. } => worked |= self.poll_lane(slot, clock),
-                LaneState::Opening { is_submitted: false } => worked |= self.open_session(slot, clock),
+                // Without a leader it waits here, so that a client that gives up leaves nothing behind.
+                LaneState::Opening { is_submitted: false } if self.machine.leader().is_some() => {
+                    worked |= self.open_session(slot, clock);
+                }
                 _ => {}
             }
         }
@@ -367,6 +388,7 @@ impl<J: Judge> Shard<J> {
                     }
                 }
                 Order::CloseSession { session } => self.dead_sessions.push_back(session),
+                Order::Ask { client, question } => self.answer(client, question, clock.now()),
                 Order::Promised { epoch, result } => self.world.promised(epoch, result),
                 Order::Fetched { sequence, bytes } => {
                     let now = clock.now();
@@ -390,7 +412,11 @@ impl<J: Judge> Shard<J> {
     /// Closes a session that nobody came back for, when the machine is ready and the log has room.
     #[cold]
     fn close_dead_session(&mut self, clock: &mut Clock) -> bool {
-        if self.phase != Phase::Serving || !self.machine.is_ready() || self.world.admit_session().is_err() {
+        let is_possible = self.phase == Phase::Serving
+            && self.machine.leader().is_some()
+            && self.machine.is_ready()
+            && self.world.admit_session().is_ok();
+        if !is_possible {
             return false;
         }
         let Some(session) = self.dead_sessions.pop_front() else { return false };

@@ -15,9 +15,10 @@ use io_oi_record::{
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, LogKind, Machine, PublishStage};
 use io_oi_shm::{HashSeed, feed, hash_key, hot, shard_of};
-use io_oi_wal::{BlockIndex, Frame, FrameKind, LogIndex, Wal};
+use io_oi_wal::{BlockIndex, BlockPlace, Frame, FrameKind, LogIndex, Wal};
 
 use super::admission::{Gate, Surroundings};
+use super::answers::Governing;
 use super::board::Tally;
 use super::clerk::Clerk;
 use super::lanes::{LaneSlot, LaneState, Lanes};
@@ -39,7 +40,8 @@ pub(super) struct World<J> {
     pub(super) notices: Notices,
     /// The other nodes; a cluster of one that names no address has none.
     pub(super) peers: Option<Peers>,
-    clerk: Clerk,
+    pub(super) clerk: Clerk,
+    pub(super) governing: Governing,
     /// Where the log holds which block, for those who fell behind.
     blocks: BlockIndex,
     /// When the machine wants to be told that time went by, on the monotonic clock.
@@ -104,6 +106,7 @@ impl<J: Judge> World<J> {
             notices,
             peers,
             clerk,
+            governing: Governing::default(),
             blocks,
             wake_at: None,
             promises: Promises::default(),
@@ -220,6 +223,11 @@ impl<J: Judge> World<J> {
         }
     }
 
+    /// Where the log holds the chain's block with this sequence.
+    pub(super) fn locate(&self, sequence: Sequence) -> Option<BlockPlace> {
+        self.wal.locate(&self.blocks, sequence.get())
+    }
+
     /// The shard cannot go on; the first reason counts.
     pub(super) fn fail(&mut self, what: String) {
         self.fault.get_or_insert(what);
@@ -245,7 +253,7 @@ impl<J: Judge> World<J> {
                 self.hot.discard_tentative(record.key, hot::Sequence(record.sequence.get()));
                 self.tally.withdrawn += 1;
             }
-            Effect::Fetch { sequence } => match self.wal.locate(&self.blocks, sequence.get()) {
+            Effect::Fetch { sequence } => match self.locate(sequence) {
                 Some(place) => self.clerk.fetch(sequence, place),
                 None => self.missed.push_back(sequence),
             },
@@ -318,6 +326,11 @@ impl<J: Judge> World<J> {
         self.tally.receipts += 1;
         self.tally.note_outcome(receipt.outcome);
         let Some(slot) = self.lanes.find_session(session) else {
+            if session.counter == 0
+                && let Some(notice) = self.governing.notice(receipt)
+            {
+                return self.notices.send(notice);
+            }
             self.tally.receipts_undelivered += 1;
             return;
         };

@@ -1,0 +1,239 @@
+//! The log read through the machine into the hot tier, once or more often.
+//!
+//! Invariant: a machine knows what its log has lost before it reads it, and a hot tier holds everything that the log proves
+//! to be committed.
+
+use std::path::Path;
+
+use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX};
+use io_oi_record::{Epoch, Sequence, ShardId};
+use io_oi_shard::{
+    Capacity, Config as MachineConfig, Effect, LogKind, Machine, PublishStage, Timers, Verify,
+};
+use io_oi_shm::{HashSeed, hot};
+use io_oi_wal::{BlockIndex, Damage, Frame, LogIndex, VisitorError, Wal};
+
+use super::boot::{Boot, BootReason, RecoveryProgress, log_config, seed};
+use super::world::{block_index, note_block, shown_value, stamp};
+use crate::config::{ConsensusConfig, VerifySetting};
+
+/// What a log was read into.
+pub(super) struct Recovered {
+    pub(super) machine: Machine,
+    pub(super) hot: hot::Writer,
+    pub(super) wal: Wal,
+    pub(super) blocks: BlockIndex,
+    lost: Lost,
+}
+
+/// What the log does not say any more, or never did: promises of another place, and what stood behind a damaged one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lost {
+    promised: Epoch,
+    held_floor: Sequence,
+}
+
+/// How much a hot tier takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HotRoom {
+    entries_max: u64,
+    large_bytes_max: u64,
+}
+
+impl HotRoom {
+    /// A quarter more of what was full, and the name of its setting; none when no setting would help.
+    fn enlarged_for(self, full: hot::Full) -> Option<(Self, &'static str)> {
+        let quarter_more = |value: u64| value.saturating_add((value / 4).max(1));
+        match full {
+            hot::Full::Entries { .. } | hot::Full::Neighbourhood => {
+                Some((Self { entries_max: quarter_more(self.entries_max), ..self }, "hot.entries_max"))
+            }
+            hot::Full::Large { .. } => {
+                let large_bytes_max = quarter_more(self.large_bytes_max);
+                Some((Self { large_bytes_max, ..self }, "hot.large_bytes_max"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reads the whole log through the machine into the hot tier.
+///
+/// Where an entry or a large value comes to stand depends on what stood there before, which the log does not tell. So a
+/// tier that held everything while the node ran may fall short by a little when it is filled anew: it is made larger and
+/// the log read again, a few times.
+pub(super) fn recover<J>(
+    boot: &Boot<J>,
+    progress: &mut dyn FnMut(RecoveryProgress),
+) -> Result<Recovered, BootReason> {
+    let hot = &boot.config.hot;
+    let mut room = HotRoom { entries_max: hot.entries_max, large_bytes_max: hot.large_bytes_max };
+    let mut lost = Lost { promised: boot.promise.epoch(), held_floor: Sequence::NONE };
+    let mut enlargements = 0;
+    loop {
+        match recover_into(boot, room, lost, progress) {
+            Ok(recovered) if recovered.lost == lost => return Ok(recovered),
+            // Only now is it known what the log has lost; a machine has to know before it reads.
+            Ok(recovered) => lost = recovered.lost,
+            Err(BootReason::HotTierTooSmall(full)) if enlargements < ENLARGEMENTS_MAX => {
+                room = enlarge(boot.shard, room, full)?;
+                enlargements += 1;
+            }
+            Err(reason) => return Err(reason),
+        }
+    }
+}
+
+fn enlarge(shard: ShardId, room: HotRoom, full: hot::Full) -> Result<HotRoom, BootReason> {
+    let (room, setting) = room.enlarged_for(full).ok_or(BootReason::HotTierTooSmall(full))?;
+    tracing::warn!(
+        %shard, setting, entries_max = room.entries_max, large_bytes_max = room.large_bytes_max,
+        "the log does not fit the hot tier ({full}); reading it again into a larger one. Raise {setting}."
+    );
+    Ok(room)
+}
+
+/// Reads the whole log into a hot tier of this size.
+fn recover_into<J>(
+    boot: &Boot<J>,
+    room: HotRoom,
+    lost: Lost,
+    progress: &mut dyn FnMut(RecoveryProgress),
+) -> Result<Recovered, BootReason> {
+    let mut hot = hot::Writer::create(&hot_config(boot, room)).map_err(BootReason::Segment)?;
+    let mut machine = machine(boot, lost).map_err(BootReason::Machine)?;
+    let mut blocks = block_index();
+    let (wal, damage) = read_log(boot, &mut machine, &mut hot, &mut blocks, progress)?;
+    let lost = damage.map_or(lost, |damage| Lost {
+        promised: lost.promised.max(Epoch(damage.highest_epoch)),
+        held_floor: Sequence(damage.highest_sequence),
+    });
+    Ok(Recovered { machine, hot, wal, blocks, lost })
+}
+
+/// Opens the log and hands every entry on.
+fn read_log<J>(
+    boot: &Boot<J>,
+    machine: &mut Machine,
+    hot: &mut hot::Writer,
+    blocks: &mut BlockIndex,
+    progress: &mut dyn FnMut(RecoveryProgress),
+) -> Result<(Wal, Option<Damage>), BootReason> {
+    let bytes_max = bytes_of_files(&boot.log_path);
+    let mut read = RecoveryProgress { shard: boot.shard, frames: 0, bytes: 0, bytes_max };
+    let mut reason = None;
+    let config = log_config(boot.shard, &boot.identity, &boot.config);
+    let visit = |index: LogIndex, frame: Frame<'_>| -> Result<(), VisitorError> {
+        recover_frame(machine, hot, blocks, index, &frame).map_err(|what| {
+            let text = what.to_string();
+            reason = Some(what);
+            text
+        })?;
+        read.frames += 1;
+        read.bytes += frame.bytes.len() as u64;
+        if read.frames.is_multiple_of(PROGRESS_EVERY_FRAMES) {
+            progress(read);
+        }
+        Ok(())
+    };
+    // Alone, nobody has what is lost: then a damaged log is the operator's to restore.
+    let has_peers = boot.identity.genesis.genesis.members.len() > 1 || boot.identity.member().is_none();
+    let opened = if boot.config.wal.repair && has_peers {
+        Wal::open_repairing(&boot.log_path, config, visit)
+    } else {
+        Wal::open(&boot.log_path, config, visit)
+    };
+    let (wal, recovered) = opened.map_err(|error| reason.take().unwrap_or(BootReason::Log(error)))?;
+    progress(RecoveryProgress { bytes_max: read.bytes, ..read });
+    let (strategy, because) = (wal.stats().strategy, &wal.stats().strategy_reason);
+    tracing::info!(
+        shard = %boot.shard, frames = read.frames, bytes = read.bytes, segments = recovered.segments,
+        clean = recovered.closed_cleanly, torn_tail = ?recovered.torn_tail, %strategy, because, "log read"
+    );
+    if let Some(Damage { segment, offset, highest_sequence, frames_lost, set_aside, .. }) = recovered.damage {
+        tracing::warn!(
+            shard = %boot.shard, %segment, offset, highest_sequence, frames_lost, set_aside,
+            "the log was damaged and goes on from before that place: this node catches up from its peers before it votes"
+        );
+    }
+    Ok((wal, recovered.damage))
+}
+
+fn recover_frame(
+    machine: &mut Machine,
+    hot: &mut hot::Writer,
+    blocks: &mut BlockIndex,
+    at: LogIndex,
+    frame: &Frame<'_>,
+) -> Result<(), BootReason> {
+    let kind = LogKind::from_number(frame.kind.0).ok_or(BootReason::KindUnknown(frame.kind.0))?;
+    machine.recover_frame(kind, frame.bytes).map_err(BootReason::Contradiction)?;
+    if kind == LogKind::Block {
+        note_block(blocks, Sequence(frame.sequence), at, frame.bytes);
+    }
+    while let Some(effect) = machine.poll_effect() {
+        let Effect::Publish { stage: PublishStage::Committed, epoch, time, record } = effect else {
+            unreachable!("a machine that reads its log only shows what it proves, not {effect:?}")
+        };
+        hot.publish_committed(record.key, shown_value(&record), stamp(epoch, time, &record))
+            .map_err(BootReason::HotTierTooSmall)?;
+    }
+    Ok(())
+}
+
+fn hot_config<J>(boot: &Boot<J>, room: HotRoom) -> hot::Config {
+    hot::Config {
+        entries_max: room.entries_max,
+        large_bytes_max: room.large_bytes_max,
+        versions_max: VERSIONS_MAX,
+        seed: HashSeed::new(boot.identity.genesis.genesis.hash_seed),
+        shard: boot.shard.get(),
+        incarnation: boot.incarnation,
+        preallocate: false,
+    }
+}
+
+fn machine<J>(boot: &Boot<J>, lost: Lost) -> Result<Machine, io_oi_shard::ConfigError> {
+    let genesis = &boot.identity.genesis.genesis;
+    Machine::new(MachineConfig {
+        cluster: boot.identity.cluster,
+        shard: boot.shard,
+        signer: boot.identity.signer(),
+        genesis,
+        arbitrators: genesis.arbitrators,
+        boot: boot.identity.boot,
+        seed: seed(boot),
+        timers: timers(&boot.config.consensus),
+        capacity: Capacity::default(),
+        verify: match boot.config.verify {
+            VerifySetting::All => Verify::All,
+            VerifySetting::Sampled => Verify::Sampled(boot.config.consensus.sampled_one_in),
+            VerifySetting::Off => Verify::Off,
+        },
+        promised: lost.promised,
+        held_floor: lost.held_floor,
+    })
+}
+
+fn timers(config: &ConsensusConfig) -> Timers {
+    const NS: u64 = 1_000_000;
+    Timers {
+        heartbeat_ns: config.heartbeat_ms * NS,
+        election_ns_min: config.election_ms_min * NS,
+        election_ns_max: config.election_ms_max * NS,
+        hand_over_ns: config.hand_over_ms * NS,
+        ..Timers::default()
+    }
+}
+
+/// For the progress bar only: an unreadable directory is the log's to complain about.
+fn bytes_of_files(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+/// Two versions for each record that can be in flight: one filling block, the pipeline, one being shown.
+const VERSIONS_MAX: u32 = (2 * (BLOCKS_IN_FLIGHT_MAX + 2) * BLOCK_RECORDS_MAX) as u32;
+const PROGRESS_EVERY_FRAMES: u64 = 256;
+/// Each time a quarter more: what still does not fit then was never held by a tier of the configured size.
+const ENLARGEMENTS_MAX: u32 = 4;
