@@ -64,12 +64,15 @@ fn a_quiet_shard_appends_its_last_seal_when_told_that_time_went_by() {
     assert_eq!(last_kind(&world).as_ref(), Some(&LogKind::Block));
     world.handle(Event::Elapsed);
     assert_eq!(last_kind(&world).as_ref(), Some(&LogKind::Block), "too early");
-    let at = world.wake_at.expect("a quiet machine asks to be woken");
-    world.now = at;
-    world.handle(Event::Elapsed);
+    let mut wakes = 0;
+    while let Some(at) = world.wake_at.take() {
+        world.now = world.now.max(at);
+        world.handle(Event::Elapsed);
+        world.settle();
+        wakes += 1;
+        assert!(wakes < 10, "a quiet machine comes to rest");
+    }
     assert_eq!(last_kind(&world).as_ref(), Some(&LogKind::Seal));
-    world.settle();
-    world.wake_at = None;
     world.handle(Event::Elapsed);
     assert_eq!(world.wake_at, None, "nothing is left to wake for");
 }
