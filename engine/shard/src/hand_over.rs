@@ -16,7 +16,7 @@ use crate::status::Role;
 pub(crate) struct Handing {
     to: NodeId,
     /// The leader goes on then if nothing has happened.
-    until: Nanos,
+    pub(crate) until: Nanos,
     pub(crate) is_sent: bool,
 }
 

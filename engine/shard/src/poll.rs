@@ -505,7 +505,8 @@ impl Machine {
 
     /// A leader that has become quiet has its newest block voted for.
     fn votes_wake_at(&self) -> Option<Nanos> {
-        let is_quiet = self.role() == Role::Leading && self.phase == Phase::Running;
+        let leads = self.role() == Role::Leading && self.phase == Phase::Running;
+        let is_quiet = leads && self.consensus.open_block_count() == 0; // Else the next block is voted for.
         self.voting.wake_at().filter(|_| is_quiet)
     }
 
@@ -514,7 +515,11 @@ impl Machine {
             return None;
         }
         match self.role() {
-            Role::Leading => Some(self.timing.heartbeat_at),
+            Role::Leading => Some(match self.handing {
+                Some(handing) if handing.is_sent => handing.until,
+                Some(handing) => handing.until.min(self.timing.heartbeat_at),
+                None => self.timing.heartbeat_at,
+            }),
             Role::Following | Role::PreVoting | Role::Standing => Some(self.timing.election_at),
             Role::Idle | Role::Claiming | Role::Mute => None,
         }
