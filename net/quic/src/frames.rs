@@ -211,3 +211,109 @@ impl SendQueue {
         self.chunks.push_back(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAX: usize = 5_000;
+
+    /// Reads all of it in pieces of these sizes, taking frames whenever there are some.
+    fn read(bytes: &[u8], sizes: &[usize]) -> Result<Vec<Vec<u8>>, FrameFault> {
+        let mut reader = FrameReader::new(Lane::Bulk, MAX);
+        let mut frame = FrameBytes::default();
+        let mut frames = Vec::new();
+        let mut rest = Bytes::copy_from_slice(bytes);
+        let mut sizes = sizes.iter().cycle();
+        while !rest.is_empty() {
+            let size = sizes.next().copied().unwrap_or(1).clamp(1, rest.len());
+            reader.push(rest.split_to(size));
+            // Every other time the reader is left alone, as by a busy shard.
+            if size % 2 == 0 || rest.is_empty() {
+                while reader.next(&mut frame)? {
+                    frames.push(frame.bytes().to_vec());
+                }
+            }
+            let waiting: usize = reader.chunks.iter().map(Bytes::len).sum();
+            assert_eq!(reader.held, waiting);
+            assert!(reader.chunks.iter().all(|chunk| !chunk.is_empty()));
+            assert!(reader.assembled.capacity() <= 2 * bytes.len().max(8), "room grows with what came");
+        }
+        Ok(frames)
+    }
+
+    fn written(frames: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = greeting(Lane::Bulk).to_vec();
+        for frame in frames {
+            bytes.extend_from_slice(&encode(frame));
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_packets_the_frames_are_the_same(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..600), 0..12),
+            sizes in prop::collection::vec(1_usize..900, 1..20),
+        ) {
+            prop_assert_eq!(read(&written(&frames), &sizes), Ok(frames));
+        }
+
+        #[test]
+        fn any_bytes_are_frames_or_a_fault(
+            bytes in prop::collection::vec(any::<u8>(), 0..3_000),
+            sizes in prop::collection::vec(1_usize..300, 1..8),
+        ) {
+            let mut greeted = greeting(Lane::Bulk).to_vec();
+            greeted.extend_from_slice(&bytes);
+            if let Ok(frames) = read(&greeted, &sizes) {
+                let carried: usize = frames.iter().map(|frame| LENGTH_BYTES + frame.len()).sum();
+                prop_assert!(carried <= bytes.len());
+                prop_assert!(written(&frames)[GREETING_BYTES..] == bytes[..carried]);
+            }
+            if bytes.len() >= GREETING_BYTES && bytes[..GREETING_BYTES] != greeting(Lane::Bulk) {
+                prop_assert_eq!(read(&bytes, &sizes), Err(FrameFault::Greeting));
+            }
+        }
+
+        #[test]
+        fn a_flipped_bit_never_yields_a_frame_that_is_too_long(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..60), 1..5),
+            bit in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = written(&frames);
+            let bit = bit.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            match read(&bytes, &[7, 40, 3]) {
+                Ok(found) => prop_assert!(found.iter().all(|frame| (1..=MAX).contains(&frame.len()))),
+                Err(FrameFault::Greeting) => prop_assert!(bit / 8 < GREETING_BYTES),
+                Err(FrameFault::Length { found, max }) => prop_assert!(found == 0 || found > max),
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_at_their_limits() {
+        for (length, is_allowed) in
+            [(0, false), (1, true), (MAX, true), (MAX + 1, false), (u32::MAX as usize, false)]
+        {
+            let mut bytes = greeting(Lane::Bulk).to_vec();
+            bytes.extend_from_slice(&(length as u32).to_le_bytes());
+            bytes.resize(bytes.len() + length.min(MAX), 9);
+            match read(&bytes, &[1_000]) {
+                Ok(frames) => assert!(is_allowed && frames.len() == 1 && frames[0].len() == length),
+                Err(fault) => assert!(!is_allowed && fault == FrameFault::Length { found: length, max: MAX }),
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_queue_takes_nothing_of_a_frame() {
+        let mut queue = SendQueue::default();
+        assert!(queue.push(&[1; 96], 200));
+        assert!(!queue.push(&[2; 97], 200));
+        assert_eq!((queue.bytes, queue.chunks.len()), (100, 1));
+        assert!(queue.push(&[3; 96], 200));
+    }
+}

@@ -169,3 +169,26 @@ fn a_connection_that_comes_and_goes_leaves_nothing() {
     assert_eq!(world.place(1).end.stats().connections, 121);
     assert!(held.bytes_current < 256 * 1024, "{held:?}");
 }
+
+#[test]
+fn a_small_frame_costs_a_handful_of_allocations_and_leaves_none() {
+    let mut world = World::new(2);
+    world.connect();
+    let keys = [world.nodes[0].key, world.nodes[1].key];
+    let mut now_ns = world.now_ns;
+    let mut exchange = |world: &mut World| {
+        for (from, to) in [(0, 1), (1, 0)] {
+            now_ns += 10_000;
+            world.place(from).end.send(&keys[to], Lane::Urgent, &[5; 128]).unwrap();
+            world.place(from).end.flush();
+            world.place(to).end.poll(now_ns);
+            assert!(world.place(to).end.next_frame().is_some());
+            assert!(world.place(to).end.next_frame().is_none());
+        }
+    };
+    (0..1_000).for_each(|_| exchange(&mut world));
+    let held = measure(|| (0..1_000).for_each(|_| exchange(&mut world)));
+    // Each way: ours are the frame's bytes out and the datagram's in, two are this network's, the others quinn-proto's.
+    assert!(held.count_total < 14_000, "{held:?}");
+    assert!(held.count_current < 16, "{held:?}");
+}
