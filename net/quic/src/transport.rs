@@ -33,7 +33,7 @@ pub(crate) fn transport(limits: &Limits) -> TransportConfig {
         .ack_frequency_config(Some(acknowledge))
         .crypto_buffer_size(CRYPTO_BYTES_MAX)
         .allow_spin(false)
-        .congestion_controller_factory(Arc::new(RackFactory { mtu_max: limits.mtu_max }));
+        .congestion_controller_factory(Arc::new(RackFactory));
     if limits.mtu_max > limits.mtu {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(limits.mtu_max);
@@ -50,8 +50,8 @@ const SEND_SLACK_BYTES: u64 = 64 * 1024;
 const MTU_MIN: u16 = 1200;
 /// The smallest that quinn-proto accepts; a lost last packet is then noticed in a few milliseconds, not in 25.
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(1);
-/// Bulk is acknowledged every so many packets; small frames are answered by frames that carry the acknowledgement.
-const ACKNOWLEDGE_PACKETS: VarInt = VarInt::from_u32(10);
+/// Every fourth packet of bulk is acknowledged at once: rarer, and a small window waits for the timer above. Small frames are answered by frames that carry the acknowledgement.
+const ACKNOWLEDGE_PACKETS: VarInt = VarInt::from_u32(3);
 /// A rack answers in microseconds; a loaded host in milliseconds. Too small only repeats a packet.
 const INITIAL_RTT: Duration = Duration::from_millis(3);
 /// A raw key and its signature fit thirty times.
@@ -69,25 +69,30 @@ const BURST_BYTES_MAX: u64 = 65_000;
 
 /// Builds `Rack`.
 #[derive(Debug)]
-struct RackFactory {
-    mtu_max: u16,
-}
+struct RackFactory;
 
 impl ControllerFactory for RackFactory {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
-        let window = WINDOW_BYTES_FIRST.max(16 * u64::from(self.mtu_max.max(mtu)));
-        Box::new(Rack { window, mtu: u64::from(mtu), recovery: now, in_flight: 0 })
+        Box::new(Rack {
+            window: WINDOW_BYTES_FIRST,
+            threshold: WINDOW_BYTES_MAX,
+            mtu: u64::from(mtu),
+            recovery: now,
+            in_flight: 0,
+        })
     }
 }
 
-/// Congestion control for one switch: starts wide, halves once a round trip when packets are lost, grows by what is
-/// acknowledged.
+/// Congestion control for one switch: starts wide and doubles each round trip until packets are lost; then it halves,
+/// at most once a round trip, and grows by `GROW_BYTES` a round trip.
 ///
 /// It keeps its own count of bytes in flight and answers «no limit» until the window is full, because quinn-proto
 /// paces every window below 4 GiB, and a paced packet is a late packet here.
 #[derive(Clone, Debug)]
 struct Rack {
     window: u64,
+    /// Below it the window doubles.
+    threshold: u64,
     mtu: u64,
     recovery: Instant,
     in_flight: u64,
@@ -97,8 +102,17 @@ struct Rack {
 const WINDOW_BYTES_FIRST: u64 = 128 * 1024;
 /// Beyond this the windows of the lanes bound what is in flight.
 const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// One datagram of Ethernet, whatever the path carries: a jumbo step would lose again in the next round trips.
+const GROW_BYTES: u64 = 1_500;
 /// Above it quinn-proto does not pace.
 const UNPACED: u64 = 1 << 40;
+
+impl Rack {
+    /// So that a loss shows by the packets behind the lost one, not by a timer.
+    fn floor(&self) -> u64 {
+        4 * self.mtu
+    }
+}
 
 impl Controller for Rack {
     fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
@@ -108,7 +122,8 @@ impl Controller for Rack {
     fn on_ack(&mut self, _now: Instant, sent: Instant, bytes: u64, app_limited: bool, _rtt: &RttEstimator) {
         self.in_flight = self.in_flight.saturating_sub(bytes);
         if !app_limited && sent > self.recovery {
-            self.window = (self.window + bytes / 4).min(WINDOW_BYTES_MAX);
+            let more = if self.window < self.threshold { bytes } else { GROW_BYTES * bytes / self.window };
+            self.window = (self.window + more).min(WINDOW_BYTES_MAX);
         }
     }
 
@@ -122,13 +137,13 @@ impl Controller for Rack {
             return;
         }
         self.recovery = now;
-        let floor = 16 * self.mtu;
-        self.window = if is_persistent { floor } else { (self.window / 2).max(floor) };
+        self.threshold = (self.window / 2).max(self.floor());
+        self.window = if is_persistent { self.floor() } else { self.threshold };
     }
 
     fn on_mtu_update(&mut self, mtu: u16) {
         self.mtu = u64::from(mtu);
-        self.window = self.window.max(16 * self.mtu);
+        self.window = self.window.max(self.floor());
     }
 
     fn window(&self) -> u64 {
