@@ -43,8 +43,10 @@ pub(crate) enum Target {
     Wal(Wal),
     /// For how long this host stops a thread that never sleeps
     Hiccup,
-    /// Real market-by-order data through the node, and a comparison of the resulting book
+    /// Real market-by-order data through the cluster, and a comparison of the resulting book on every node
     Replay(Replay),
+    /// How long nobody can commit: when the leader is killed, and when the lead is handed over by plan
+    Failover(Failover),
     /// A node as a child process of the probe
     #[command(hide = true)]
     NodeRun(NodeRun),
@@ -185,9 +187,26 @@ pub(crate) struct Replay {
     /// With --spawn: kill -9 the node at this event, restart it and go on
     #[arg(long, value_name = "EVENT")]
     pub kill_at: Option<u64>,
+    /// With --spawn N: kill -9 the leader of shard 0 at each of these events, restart it and go on
+    #[arg(long, value_name = "EVENT,…", value_delimiter = ',')]
+    pub kill_leader_at: Vec<u64>,
     /// Give up when the node has been away for this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     pub patience: f64,
+}
+
+/// Options of `failover`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Failover {
+    /// Leaders killed with kill -9
+    #[arg(long, default_value_t = 20)]
+    pub crashes: u32,
+    /// Planned hand-overs
+    #[arg(long, default_value_t = 50)]
+    pub hand_overs: u32,
+    /// Bytes of each value
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub payload: u32,
 }
 
 /// How fast a replay goes.

@@ -1,19 +1,24 @@
 //! Target `commit`: from put to receipt, at a durability, for a sweep of requests in flight.
 //!
 //! Open loop: requests leave by a timetable, and a late one counts from when it should have left. Closed loop: the
-//! next leaves when an earlier one is answered; for throughput. The flush floor is measured in turn with the load.
-//! After each run every key must hold exactly the last version that was acknowledged for it.
+//! next leaves when an earlier one is answered; for throughput. The client sits on the leader's box.
+//!
+//! The floors are measured in turn with the load, the nodes idle meanwhile: a flush with as many files flushed at once as
+//! nodes share the disk, and for several nodes one QUIC round trip. What a commit cannot go below is their sum at
+//! `disk-quorum` and `certified`, the round trip alone at `mem-quorum`. After each run every key must hold exactly the last version that was acknowledged for it.
 
 use std::time::{Duration, Instant};
 
 use io_oi_client::{Client, PutError};
+use io_oi_record::Durability;
 
 use crate::answers;
 use crate::cli::{Bounds, Commit, Extent, NodeOptions};
 use crate::clock;
 use crate::failure::Failure;
 use crate::findings::Findings;
-use crate::floors::flush::{PlainFile, block_bytes};
+use crate::floors::flush::{PlainFiles, block_bytes};
+use crate::floors::wire::Wire;
 use crate::in_flight::InFlight;
 use crate::nodes::Nodes;
 use crate::probe_keys::{fill_value, key_of, version_of};
@@ -60,8 +65,10 @@ fn ring_setting(options: &Commit) -> String {
 struct Subject {
     client: Client,
     in_flight: InFlight,
-    plain: PlainFile,
-    durability: io_oi_record::Durability,
+    plain: PlainFiles,
+    /// Between several nodes only.
+    wire: Option<Wire>,
+    durability: Durability,
     value: Vec<u8>,
     /// Key number → the last version put; 0 before the first.
     versions: Vec<u64>,
@@ -72,12 +79,17 @@ struct Subject {
 impl Subject {
     fn new(options: &Commit, nodes: &Nodes) -> Result<Self, Failure> {
         let client = nodes.client("latency-probe commit")?;
-        let plain = PlainFile::create(&nodes.disk(), "commit-floor", FLOOR_FILE_BYTES)
-            .map_err(Failure::io("making the plain file of the flush floor"))?;
+        let plain = PlainFiles::create(&nodes.disk(), "commit-floor", FLOOR_FILE_BYTES, nodes.count())
+            .map_err(Failure::io("making the plain files of the flush floor"))?;
+        let wire = match nodes.count() {
+            1 => None,
+            _ => Some(Wire::new(options.payload as usize + RECORD_EXTRA_BYTES)?),
+        };
         Ok(Self {
             in_flight: InFlight::new(client.shards(), options.durability),
             client,
             plain,
+            wire,
             durability: options.durability,
             value: vec![0; options.payload as usize],
             versions: vec![0; usize::try_from(options.keys.max(1)).unwrap_or(1)],
@@ -94,13 +106,14 @@ impl Subject {
         };
         let rate = options.rate.or(closed_per_second.map(|rate| rate * SHARE_OF_CLOSED)).unwrap_or(f64::MAX);
         let block = block_bytes(in_flight.saturating_mul(options.payload as usize + RECORD_EXTRA_BYTES));
-        let (mut flushes, mut rates) = (Vec::new(), Vec::new());
+        let (mut flushes, mut round_trips, mut rates) = (Vec::new(), Vec::new(), Vec::new());
         let mut recorder = Recorder::of_ns();
         let errors_before = self.in_flight.errors;
         for _ in 0..PIECES {
-            for _ in 0..FLUSHES_PER_PIECE {
-                let flush = self.plain.append(block).map_err(Failure::io("writing the flush floor"))?;
-                flushes.push(flush as f64);
+            let appends = self.plain.append(block, FLUSHES_PER_PIECE);
+            flushes.extend(appends.map_err(Failure::io("writing the flush floor"))?);
+            if let Some(wire) = &self.wire {
+                round_trips.extend(wire.round_trips()?);
             }
             let piece = bounds.split(PIECES);
             rates.push(match options.load {
@@ -112,20 +125,40 @@ impl Subject {
         let flush_p99 = clock::p99(&mut flushes.clone());
         let measured = Measured::new(format!("in-flight-{in_flight}"), in_flight, recorder.finish())
             .rate(clock::median(&mut rates))
-            .bound("flush_ns", clock::median(&mut flushes))
             .floor("flush_p99_ns", flush_p99)
             .with("loop", if options.load == Load::Open { "open" } else { "closed" })
             .with("flush_block_bytes", block)
-            .with("flush_direct", self.plain.is_direct())
+            .with("flush_direct", self.plain.are_direct())
             .with("keys", self.versions.len())
             .with("full", std::mem::take(&mut self.full))
             .answers(hash, wrong + self.in_flight.errors - errors_before);
+        let measured = self.bounded(measured, clock::median(&mut flushes), round_trips);
         Ok(match (options.load, closed_per_second) {
             (Load::Open, Some(closed)) => {
                 measured.with("offered_per_second", rounded(rate)).with("closed_per_second", rounded(closed))
             }
             _ => measured,
         })
+    }
+
+    /// With what a commit of this durability cannot go below.
+    fn bounded(&self, measured: Measured, flush_ns: f64, mut round_trips: Vec<f64>) -> Measured {
+        if self.wire.is_none() {
+            return measured.bound("flush_ns", flush_ns);
+        }
+        let round_trip_p99 = clock::p99(&mut round_trips.clone());
+        let round_trip_ns = clock::median(&mut round_trips);
+        let measured = measured
+            .floor("flush_ns", flush_ns)
+            .floor("quic_round_trip_ns", round_trip_ns)
+            .floor("quic_round_trip_p99_ns", round_trip_p99);
+        match self.durability {
+            Durability::Local => measured,
+            Durability::MemQuorum => measured.bound("commit_ns", round_trip_ns),
+            Durability::DiskQuorum | Durability::Certified => {
+                measured.bound("commit_ns", round_trip_ns + flush_ns)
+            }
+        }
     }
 
     /// As many as may be in flight, all the time; answers receipts per second.

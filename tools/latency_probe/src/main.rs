@@ -7,7 +7,9 @@ mod answers;
 mod cleanup;
 mod cli;
 mod clock;
+mod cluster;
 mod commit;
+mod failover;
 mod failure;
 mod findings;
 mod floors;
@@ -68,6 +70,7 @@ fn run(cli: &Cli) -> Result<bool, Failure> {
         Target::Wal(options) => ("wal", wal::measure(options, &cli.extent, &cli.nodes)?),
         Target::Hiccup => ("hiccup", watch_host(cli)),
         Target::Replay(options) => ("replay", replay::measure(options, &cli.nodes, cli.json)?),
+        Target::Failover(options) => ("failover", failover::measure(options, &cli.nodes, cli.json)?),
         Target::NodeRun(options) => {
             return node_run::run(&options.node_dir, &cli.nodes.settings).map(|()| true);
         }

@@ -10,10 +10,13 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use io_oi_client::{Client, Options};
+use io_oi_record::limits::MEMBERS_MAX;
+use io_oi_record::{ShardId, Signer};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cleanup;
 use crate::cli::NodeOptions;
+use crate::cluster::{self, Status};
 use crate::failure::Failure;
 use crate::node_run;
 use crate::place::Place;
@@ -25,6 +28,8 @@ pub(crate) struct Nodes {
     place: Option<Place>,
     keep: bool,
     idle: String,
+    /// Who may appoint leaders; only of a cluster that this probe founded.
+    operator: Option<Signer>,
 }
 
 struct Spawned {
@@ -53,7 +58,8 @@ impl Nodes {
 
     fn attached(options: &NodeOptions) -> Self {
         let attached = options.attach.iter().map(|path| socket_of(path)).collect();
-        Self { spawned: Vec::new(), attached, place: None, keep: true, idle: "as configured".into() }
+        let idle = "as configured".into();
+        Self { spawned: Vec::new(), attached, place: None, keep: true, idle, operator: None }
     }
 
     fn spawn(
@@ -63,28 +69,47 @@ impl Nodes {
         patience: Duration,
     ) -> Result<Self, Failure> {
         let count = options.spawn.unwrap_or(1);
-        if count != 1 {
-            return Err(Failure::Usage(format!(
-                "--spawn {count}: this version runs one node per cluster; use --spawn 1, or --attach to running nodes"
-            )));
+        if !(1..=MEMBERS_MAX).contains(&count) {
+            return Err(Failure::Usage(format!("--spawn {count}: a cluster has 1 to {MEMBERS_MAX} nodes")));
         }
         if options.keep {
             cleanup::forget_directory(place.path());
         }
-        let mut settings = vec![format!("idle={}", options.idle)];
+        let idle = match (options.idle.as_str(), count) {
+            // Each node would count every core as its own.
+            ("auto", 2..) => "park",
+            (idle, _) => idle,
+        };
+        let mut settings = vec![format!("idle={idle}")];
         settings.extend_from_slice(more);
         settings.extend_from_slice(&options.settings);
         let config =
             io_oi_node::Config::load(None, &settings).map_err(|error| Failure::Usage(error.to_string()))?;
-        let mut spawned = Spawned { dir: place.path().join("node-0"), settings, child: None };
-        spawned.start_within(patience)?;
-        Ok(Self {
-            spawned: vec![spawned],
+        let dirs: Vec<PathBuf> = (0..count).map(|index| place.path().join(format!("node-{index}"))).collect();
+        let operator = match count > 1 && !dirs[0].join("genesis").exists() {
+            true => Some(cluster::found(&dirs, config.shards.unwrap_or(1))?),
+            false => None,
+        };
+        let spawned = dirs.into_iter().map(|dir| Spawned { dir, settings: settings.clone(), child: None });
+        let mut nodes = Self {
+            spawned: spawned.collect(),
             attached: Vec::new(),
             place: Some(place),
             keep: options.keep,
             idle: config.idle_here().to_owned(),
-        })
+            operator,
+        };
+        nodes.start_all(patience)?;
+        Ok(nodes)
+    }
+
+    /// All are launched before one is waited for: a node of several may need the others to get ready.
+    fn start_all(&mut self, patience: Duration) -> Result<(), Failure> {
+        self.spawned.iter_mut().try_for_each(Spawned::launch)?;
+        for node in &mut self.spawned {
+            node.wait_until_ready().or_else(|_| node.start_within(patience))?;
+        }
+        self.wait_for_leader(ShardId(0)).map(drop)
     }
 
     /// How many.
@@ -116,25 +141,95 @@ impl Nodes {
         }
     }
 
-    /// Attaches to the first node.
+    /// Attaches to the node that leads shard 0: to the only one, where there is one.
     pub(crate) fn client(&self, name: &str) -> Result<Client, Failure> {
-        attach(&self.sockets()[0], name, REATTACH)
+        self.client_of(self.wait_for_leader(ShardId(0))?, name)
     }
 
-    /// kill -9 and a fresh start in the same directory.
-    pub(crate) fn kill_and_restart(&mut self) -> Result<(), Failure> {
-        let node = self.spawned.first_mut().ok_or_else(|| {
-            Failure::Usage("--kill-at kills a node of the probe's own: use it with --spawn".into())
+    /// Attaches to one node.
+    pub(crate) fn client_of(&self, index: usize, name: &str) -> Result<Client, Failure> {
+        attach(&self.sockets()[index], name, REATTACH)
+    }
+
+    /// What every node says; `None` for one that is away.
+    pub(crate) fn statuses(&self) -> Vec<Option<Status>> {
+        self.sockets().iter().map(|socket| Status::of(socket)).collect()
+    }
+
+    /// The node that leads a shard, by its own word; of two the one with the higher epoch.
+    pub(crate) fn leader(&self, shard: ShardId) -> Option<usize> {
+        let statuses = self.statuses();
+        let leading =
+            statuses.iter().enumerate().filter_map(|(index, status)| Some((index, status.as_ref()?)));
+        leading
+            .filter(|(_, status)| status.leads(shard))
+            .max_by_key(|(_, status)| status.shards[shard.index()].epoch)
+            .map(|(index, _)| index)
+    }
+
+    /// As `leader`, once there is one. One node alone leads.
+    pub(crate) fn wait_for_leader(&self, shard: ShardId) -> Result<usize, Failure> {
+        if self.count() == 1 {
+            return Ok(0);
+        }
+        let began = Instant::now();
+        while began.elapsed() < LEADER_MAX {
+            if let Some(leader) = self.leader(shard) {
+                return Ok(leader);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let what = format!("no node leads shard {shard} for {} s; see the nodes' logs", LEADER_MAX.as_secs());
+        Err(Failure::NodeGone(what))
+    }
+
+    /// Waits until every node has committed the same and says the same of its state; what each said last.
+    pub(crate) fn wait_until_level(&self, patience: Duration) -> Vec<Option<Status>> {
+        let began = Instant::now();
+        loop {
+            let statuses = self.statuses();
+            if are_level(&statuses) || began.elapsed() >= patience {
+                return statuses;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The operator of a cluster that this probe founded.
+    pub(crate) fn operator(&self) -> Option<&Signer> {
+        self.operator.as_ref()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self, index: usize) -> Result<(), Failure> {
+        let node = self.spawned.get_mut(index).ok_or_else(|| {
+            Failure::Usage("only a node of the probe's own is killed: use this with --spawn".into())
         })?;
         node.kill();
-        node.start()
+        Ok(())
     }
 
-    /// Why the spawned node is not running any more, if it is not.
+    /// Starts a killed node again and does not wait for it.
+    pub(crate) fn restart(&mut self, index: usize) -> Result<(), Failure> {
+        self.spawned[index].launch()
+    }
+
+    /// Waits until a node that was started serves.
+    pub(crate) fn wait_until_ready(&mut self, index: usize) -> Result<(), Failure> {
+        self.spawned[index].wait_until_ready()
+    }
+
+    /// Waits until every node of the probe's own serves.
+    pub(crate) fn wait_until_all_are_ready(&mut self) -> Result<(), Failure> {
+        self.spawned.iter_mut().try_for_each(Spawned::wait_until_ready)
+    }
+
+    /// Why a spawned node is not running any more, if one is not.
     pub(crate) fn death(&mut self) -> Option<String> {
-        let node = self.spawned.first_mut()?;
-        let status = node.child.as_mut()?.try_wait().ok()??;
-        Some(format!("{status}; {}", node.last_words()))
+        self.spawned.iter_mut().find_map(|node| {
+            let status = node.child.as_mut()?.try_wait().ok()??;
+            Some(format!("{status}; {}", node.last_words()))
+        })
     }
 
     /// Leaves the directory for a later `--resume`; answers where it is.
@@ -176,6 +271,11 @@ impl Spawned {
     }
 
     fn start(&mut self) -> Result<(), Failure> {
+        self.launch()?;
+        self.wait_until_ready()
+    }
+
+    fn launch(&mut self) -> Result<(), Failure> {
         let failed = |reason: String| Failure::Spawn { dir: self.dir.clone(), reason };
         let mut left = cleanup::hold();
         std::fs::create_dir_all(&self.dir).map_err(|error| failed(error.to_string()))?;
@@ -187,12 +287,17 @@ impl Spawned {
             command.arg("--set").arg(setting);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
-        let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let child = command.spawn().map_err(|error| failed(error.to_string()))?;
         left.note_child(child.id());
         drop(left);
-        let answer = first_line(&mut child, START_MAX);
         self.child = Some(child);
-        if answer.as_deref() == Some(node_run::READY) {
+        Ok(())
+    }
+
+    /// Its first line says so; the line is read once.
+    fn wait_until_ready(&mut self) -> Result<(), Failure> {
+        let Some(child) = &mut self.child else { return Ok(()) };
+        if child.stdout.is_none() || first_line(child, START_MAX).as_deref() == Some(node_run::READY) {
             return Ok(());
         }
         self.kill();
@@ -277,10 +382,25 @@ pub(crate) fn first_line(child: &mut Child, patience: Duration) -> Option<String
 
 /// A path to a node is its socket, or its directory.
 fn socket_of(path: &Path) -> PathBuf {
-    if path.is_dir() || path.file_name().is_some_and(|name| name == "node-0") {
+    let is_ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("node-"));
+    if path.is_dir() || is_ours {
         return path.join("io_oi.sock");
     }
     path.to_path_buf()
+}
+
+/// Everybody answers, and has committed all that anybody holds, to the same state.
+fn are_level(statuses: &[Option<Status>]) -> bool {
+    let known: Vec<&Status> = statuses.iter().flatten().collect();
+    let [first, others @ ..] = &known[..] else { return false };
+    known.len() == statuses.len()
+        && first.shards.iter().enumerate().all(|(index, shard)| {
+            let is_same = |other: &&Status| {
+                let other = &other.shards[index];
+                other.committed == shard.committed && other.state_hash.sequence == shard.state_hash.sequence
+            };
+            shard.committed == shard.tip && others.iter().all(is_same)
+        })
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -296,6 +416,8 @@ const START_MAX: Duration = Duration::from_secs(60);
 const DYING_MAX: Duration = Duration::from_secs(5);
 /// A clean stop flushes what is left: milliseconds.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// Some elections on a machine that has other things to do.
+const LEADER_MAX: Duration = Duration::from_secs(30);
 const ATTACH_PATIENCE: Duration = Duration::from_secs(5);
 const REATTACH: Duration = Duration::from_secs(30);
 /// Room for every proposal that may be in flight, at the largest payload of a sweep.

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
 use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
@@ -48,6 +49,20 @@ impl PlainFile {
         Ok(crate::clock::ns_between(began, Instant::now()))
     }
 
+    /// Many appends, each begun when everybody is there.
+    fn append_in_step(&mut self, block_bytes: usize, rounds: usize, start: &Barrier) -> io::Result<Vec<f64>> {
+        let mut samples = Vec::with_capacity(rounds);
+        let mut failed = None;
+        for _ in 0..rounds {
+            start.wait(); // Also after a failure: the others wait for everybody.
+            match self.append(block_bytes) {
+                Ok(ns) => samples.push(ns as f64),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(samples), Err)
+    }
+
     /// The page cache is out of the way.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct
@@ -70,6 +85,43 @@ impl Drop for PlainFile {
     fn drop(&mut self) {
         // A file left behind is removed with its directory; nothing depends on it.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// As many files as nodes that share the disk, flushed at the same moment: what a flush costs a node among others.
+pub(crate) struct PlainFiles {
+    files: Vec<PlainFile>,
+}
+
+impl PlainFiles {
+    /// Makes and zeroes the files.
+    pub(crate) fn create(dir: &Path, name: &str, bytes: u64, count: usize) -> io::Result<Self> {
+        let files = (0..count.max(1)).map(|index| PlainFile::create(dir, &format!("{name}-{index}"), bytes));
+        Ok(Self { files: files.collect::<io::Result<_>>()? })
+    }
+
+    /// So many appends to each, every round begun by all at once; answers nanoseconds of each.
+    pub(crate) fn append(&mut self, block_bytes: usize, rounds: usize) -> io::Result<Vec<f64>> {
+        if let [alone] = &mut self.files[..] {
+            return (0..rounds).map(|_| Ok(alone.append(block_bytes)? as f64)).collect();
+        }
+        let start = Barrier::new(self.files.len());
+        let all: io::Result<Vec<Vec<f64>>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .files
+                .iter_mut()
+                .map(|file| scope.spawn(|| file.append_in_step(block_bytes, rounds, &start)))
+                .collect();
+            let ended =
+                threads.into_iter().map(|thread| thread.join().expect("a floor's thread does not panic"));
+            ended.collect()
+        });
+        Ok(all?.concat())
+    }
+
+    /// The page cache is out of the way.
+    pub(crate) fn are_direct(&self) -> bool {
+        self.files.iter().all(PlainFile::is_direct)
     }
 }
 
@@ -115,6 +167,17 @@ mod tests {
     #[test]
     fn blocks_are_whole_pages() {
         assert_eq!((block_bytes(0), block_bytes(4_097), block_bytes(1 << 30)), (4_096, 8_192, 1 << 20));
+    }
+
+    #[test]
+    fn every_file_of_several_is_flushed_in_every_round() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut files = PlainFiles::create(dir.path(), "floor", 1 << 20, 3).expect("files");
+        let samples = files.append(4_096, 5).expect("appends");
+        assert_eq!(samples.len(), 15);
+        assert!(samples.iter().all(|ns| *ns > 0.0));
+        let mut alone = PlainFiles::create(dir.path(), "alone", 1 << 20, 1).expect("a file");
+        assert_eq!(alone.append(4_096, 5).expect("appends").len(), 5);
     }
 
     #[test]

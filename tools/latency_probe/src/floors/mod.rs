@@ -2,3 +2,4 @@
 
 pub(crate) mod flush;
 pub(crate) mod load;
+pub(crate) mod wire;

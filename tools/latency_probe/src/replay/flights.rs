@@ -28,6 +28,8 @@ struct Shard {
     open: VecDeque<(SessionSequence, u64)>,
     first_sequence: u64,
     last_sequence: u64,
+    first_epoch: u64,
+    last_epoch: u64,
     receipts: u64,
 }
 
@@ -92,7 +94,7 @@ impl Flights {
             )));
         };
         check(event, receipt)?;
-        shard.count(event, receipt.sequence.0)?;
+        shard.count(event, receipt.sequence.0, receipt.epoch.0)?;
         self.open -= 1;
         self.receipts += 1;
         let place = self.events.binary_search_by_key(&event, |flight| flight.event);
@@ -111,6 +113,11 @@ impl Flights {
         self.shards.iter().map(span).sum()
     }
 
+    /// How many epochs began between a shard's first and last receipt, over all shards.
+    pub(crate) fn epochs(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.last_epoch.saturating_sub(shard.first_epoch)).sum()
+    }
+
     fn retire(&mut self, now: Instant, recorder: &mut Recorder) {
         while self.events.front().is_some_and(|flight| flight.whole && flight.open_steps == 0) {
             let flight = self.events.pop_front().expect("it was there");
@@ -120,7 +127,7 @@ impl Flights {
 }
 
 impl Shard {
-    fn count(&mut self, event: u64, sequence: u64) -> Result<(), Failure> {
+    fn count(&mut self, event: u64, sequence: u64, epoch: u64) -> Result<(), Failure> {
         if self.receipts > 0 && sequence <= self.last_sequence {
             return Err(Failure::Refused(format!(
                 "event {event} got sequence {sequence} after {}: a proposal was applied twice or out of order",
@@ -129,8 +136,10 @@ impl Shard {
         }
         if self.receipts == 0 {
             self.first_sequence = sequence;
+            self.first_epoch = epoch;
         }
         self.last_sequence = sequence;
+        self.last_epoch = epoch;
         self.receipts += 1;
         Ok(())
     }

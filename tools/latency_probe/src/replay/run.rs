@@ -3,7 +3,8 @@
 //! Invariants: never more proposals open than the window; nothing that was applied before is proposed again; the run
 //! ends well only when every event has its receipts and every key is as the book says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,6 +21,7 @@ use super::proposals::{Proposer, Steps};
 use super::resume::{Start, check_is_empty};
 use super::words::{ORDER_VALUE_BYTES, PREFIXES};
 use crate::cli::{NodeOptions, Pace, Replay};
+use crate::cluster::{StateHash, Status};
 use crate::failure::Failure;
 use crate::findings::Findings;
 use crate::floors::flush::PlainFile;
@@ -50,8 +52,15 @@ pub(crate) fn measure(
 }
 
 fn check_options(options: &Replay, nodes: &NodeOptions) -> Result<(), Failure> {
-    if options.kill_at.is_some() && !nodes.attach.is_empty() {
-        return Err(Failure::Usage("--kill-at kills a node of the probe's own: use it with --spawn".into()));
+    let kills = options.kill_at.is_some() || !options.kill_leader_at.is_empty();
+    if kills && !nodes.attach.is_empty() {
+        return Err(Failure::Usage("only a node of the probe's own is killed: use --spawn".into()));
+    }
+    if !options.kill_leader_at.is_empty() && nodes.spawn.unwrap_or(1) < 3 {
+        return Err(Failure::Usage("--kill-leader-at wants others to go on: use --spawn 3 or more".into()));
+    }
+    if !options.kill_leader_at.is_sorted() {
+        return Err(Failure::Usage("--kill-leader-at: name the events in order".into()));
     }
     if !(options.speed.is_finite() && options.speed > 0.0) {
         return Err(Failure::Usage("--speed must be more than 0, for example 600".into()));
@@ -78,14 +87,19 @@ fn explain(failure: Failure, nodes: &mut Nodes) -> Failure {
 
 fn replay(options: &Replay, feed: Feed, nodes: &mut Nodes, quiet: bool) -> Result<Findings, Failure> {
     let patience = Duration::try_from_secs_f64(options.patience).unwrap_or(Duration::from_secs(30));
-    let mut client = nodes::attach(&nodes.sockets()[0], "latency-probe replay", patience)?;
+    if options.resume {
+        nodes.wait_until_level(patience); // A node that lags behind does not know yet where to go on.
+    }
+    // Where others lead, a change of leaders is a delay for this client, as it is for most strategies.
+    let place = (nodes.wait_for_leader(ShardId(0))? + 1) % nodes.count();
+    let mut client = nodes::attach(&nodes.sockets()[place], "latency-probe replay", patience)?;
     let start = Start::read(&mut client)?;
     if !options.resume {
         check_is_empty(&mut client, &start)?;
     }
     let plain = PlainFile::create(&nodes.disk(), "replay-floor", FLOOR_FILE_BYTES)
         .map_err(Failure::io("making the plain file of the flush floor"))?;
-    let mut drive = Drive::new(options, patience, client, start, plain, progress(quiet));
+    let mut drive = Drive::new(options, patience, (place, client), start, plain, progress(quiet));
     drive.run(feed, nodes)?;
 
     let mut market = Market::default();
@@ -93,18 +107,53 @@ fn replay(options: &Replay, feed: Feed, nodes: &mut Nodes, quiet: bool) -> Resul
     while let Some(event) = again.next_event()? {
         market.handle(&event);
     }
-    let comparisons = compare_all(&mut drive.client, nodes, &market)?;
+    nodes.wait_until_all_are_ready()?;
+    let statuses = nodes.wait_until_level(LEVEL_MAX);
+    let comparisons = compare_all(nodes, &market)?;
     if market.events() != drive.proposer.cursor().event {
         return Err(Failure::Usage("the files changed while they were replayed; run it again".into()));
     }
-    for difference in comparisons.iter().flat_map(|comparison| &comparison.first) {
-        eprintln!("different: {difference}");
+    for (node, comparison) in comparisons.iter().enumerate() {
+        for difference in &comparison.first {
+            eprintln!("node {node}: different: {difference}");
+        }
     }
-    Ok(drive.findings(options, nodes, &market, &comparisons, again.skipped()))
+    let everywhere = Everywhere { comparisons, states: states_of(&statuses) };
+    Ok(drive.findings(options, nodes, &market, &everywhere, again.skipped()))
+}
+
+/// What the nodes hold at the end.
+struct Everywhere {
+    /// Each node's book.
+    comparisons: Vec<Comparison>,
+    /// Each node's committed sequences and hashes of its state, shard by shard; empty for one that does not say.
+    states: Vec<Vec<(u64, StateHash)>>,
+}
+
+impl Everywhere {
+    /// All hold the book, and the same state.
+    fn is_equal(&self) -> bool {
+        self.comparisons.iter().all(Comparison::is_equal) && self.states_are_equal()
+    }
+
+    fn states_are_equal(&self) -> bool {
+        // One node has nobody to differ from.
+        self.states.len() == 1
+            || self.states.iter().all(|state| !state.is_empty() && *state == self.states[0])
+    }
+}
+
+fn states_of(statuses: &[Option<Status>]) -> Vec<Vec<(u64, StateHash)>> {
+    let state = |status: &Status| {
+        status.shards.iter().map(|shard| (shard.committed, shard.state_hash.clone())).collect::<Vec<_>>()
+    };
+    statuses.iter().map(|status| status.as_ref().map(state).unwrap_or_default()).collect()
 }
 
 /// One replay under way.
 struct Drive {
+    /// The node that the client is attached to.
+    place: usize,
     client: Client,
     start: Start,
     resumed_at_event: u64,
@@ -116,6 +165,7 @@ struct Drive {
     speed: f64,
     patience: Duration,
     kill_at: Option<u64>,
+    kill_leader_at: VecDeque<u64>,
     away_since: Option<Instant>,
     clock: Option<(Instant, u64)>,
     began: Instant,
@@ -135,12 +185,13 @@ impl Drive {
     fn new(
         options: &Replay,
         patience: Duration,
-        client: Client,
+        (place, client): (usize, Client),
         start: Start,
         plain: PlainFile,
         progress: ProgressBar,
     ) -> Self {
         Self {
+            place,
             flights: Flights::new(client.shards()),
             client,
             resumed_at_event: start.event(),
@@ -152,6 +203,7 @@ impl Drive {
             speed: options.speed,
             patience,
             kill_at: options.kill_at,
+            kill_leader_at: options.kill_leader_at.iter().copied().collect(),
             away_since: None,
             clock: None,
             began: Instant::now(),
@@ -187,9 +239,9 @@ impl Drive {
         self.busy = self.began.elapsed().saturating_sub(self.aside);
         self.measure_floor()?;
         self.progress.finish_and_clear();
-        match self.kill_at {
+        match self.kill_at.or(self.kill_leader_at.front().copied()) {
             Some(event) => Err(Failure::Usage(format!(
-                "--kill-at {event}: the files have only {} events to replay; choose an earlier one",
+                "killing at event {event}: the files have only {} events to replay; choose an earlier one",
                 self.proposer.cursor().event
             ))),
             None => Ok(()),
@@ -198,12 +250,13 @@ impl Drive {
 
     /// Brings one event's proposals into the ring, those aside that were applied before.
     fn propose(&mut self, event: &Event, steps: &Steps, nodes: &mut Nodes) -> Result<(), Failure> {
-        let kill_before = (self.kill_at == Some(event.number)).then_some(steps.len() / 2);
+        let is_marked = [self.kill_at, self.kill_leader_at.front().copied()].contains(&Some(event.number));
+        let kill_before = is_marked.then_some(steps.len() / 2);
         let mut begun = false;
         let mut touched = Touched::default();
         for (index, (key, value)) in steps.iter().enumerate() {
             if kill_before == Some(index) {
-                self.kill(nodes)?;
+                self.kill(event.number, nodes)?;
             }
             let shard = self.client.shard_of(key);
             let last = index + 1 == steps.len();
@@ -354,10 +407,19 @@ impl Drive {
         Ok(())
     }
 
-    fn kill(&mut self, nodes: &mut Nodes) -> Result<(), Failure> {
-        self.kill_at = None;
+    fn kill(&mut self, event: u64, nodes: &mut Nodes) -> Result<(), Failure> {
         self.kills += 1;
-        nodes.kill_and_restart()
+        if self.kill_at == Some(event) {
+            self.kill_at = None;
+            nodes.kill(self.place)?;
+            nodes.restart(self.place)?;
+            return nodes.wait_until_ready(self.place);
+        }
+        self.kill_leader_at.pop_front();
+        let leader = nodes.wait_for_leader(ShardId(0))?;
+        nodes.kill(leader)?;
+        // Not waited for: the others go on meanwhile.
+        nodes.restart(leader)
     }
 
     fn measure_floor(&mut self) -> Result<(), Failure> {
@@ -376,14 +438,16 @@ impl Drive {
         options: &Replay,
         nodes: &Nodes,
         market: &Market,
-        comparisons: &[Comparison],
+        everywhere: &Everywhere,
         skipped: u64,
     ) -> Findings {
         let busy = self.busy.as_secs_f64().max(1e-9);
-        let equal = comparisons.iter().all(Comparison::is_equal);
+        let comparisons = &everywhere.comparisons;
+        let equal = everywhere.is_equal();
         let foreign = self.flights.foreign_records();
-        // A node of our own has one session, this one: between its receipts stand only its own epochs' records.
-        let twice = nodes.are_spawned() && foreign > EPOCH_RECORDS_MAX * self.kills;
+        // Nodes of our own have one session, this one: between its receipts stand only the records of their epochs.
+        let epochs = self.kills.max(self.flights.epochs());
+        let twice = nodes.are_spawned() && foreign > EPOCH_RECORDS_MAX * epochs;
         let odd_counts = market.oddities() != self.proposer.oddities();
         let unanswered = self.proposals - self.flights.receipts();
         let stats = self.client.stats();
@@ -415,6 +479,9 @@ impl Drive {
             ("reattached", stats.reattached.into()),
             ("resubmitted", stats.resubmitted.into()),
             ("keys_compared", comparisons.iter().map(|comparison| comparison.keys).sum::<u64>().into()),
+            ("books", books(comparisons).into()),
+            ("state_hashes", hashes(&everywhere.states).into()),
+            ("state_hashes_equal", everywhere.states_are_equal().into()),
             ("differences", differences.into()),
             ("first_differences", first.collect::<Vec<_>>().into()),
         ]);
@@ -438,15 +505,25 @@ impl Drive {
     }
 }
 
+/// One word per node.
+fn books(comparisons: &[Comparison]) -> Vec<&'static str> {
+    comparisons.iter().map(|comparison| if comparison.is_equal() { "equal" } else { "different" }).collect()
+}
+
+/// Every node's hashes with their sequences, shard by shard.
+fn hashes(states: &[Vec<(u64, StateHash)>]) -> Vec<Vec<String>> {
+    let text = |(_, state): &(u64, StateHash)| format!("{} at {}", state.hash, state.sequence);
+    states.iter().map(|state| state.iter().map(text).collect()).collect()
+}
+
 /// Compares every node's committed state with the book.
-fn compare_all(first: &mut Client, nodes: &Nodes, market: &Market) -> Result<Vec<Comparison>, Failure> {
+fn compare_all(nodes: &Nodes, market: &Market) -> Result<Vec<Comparison>, Failure> {
     let expected = market.expected();
-    let mut comparisons = vec![compare(&held(first)?, &expected)];
-    for socket in &nodes.sockets()[1..] {
-        let mut client = nodes::attach(socket, "latency-probe compare", Duration::from_secs(5))?;
-        comparisons.push(compare(&held(&mut client)?, &expected));
-    }
-    Ok(comparisons)
+    let one = |socket: &PathBuf| {
+        let mut client = nodes::attach(socket, "latency-probe compare", LEVEL_MAX)?;
+        Ok(compare(&held(&mut client)?, &expected))
+    };
+    nodes.sockets().iter().map(one).collect()
 }
 
 /// Everything committed that a node holds under the replay's prefixes.
@@ -494,5 +571,7 @@ const EVENTS_PER_FLOOR: u64 = 10_000;
 const EVENTS_PER_PROGRESS: u64 = 1_000;
 /// The record with which a node begins an epoch, and one for its session's bookkeeping.
 const EPOCH_RECORDS_MAX: u64 = 2;
+/// A node that was restarted has read its log and caught up by then, or never will.
+const LEVEL_MAX: Duration = Duration::from_secs(30);
 /// Sleeping wakes late by about this much.
 const SLEEP_SPARE: Duration = Duration::from_micros(500);
