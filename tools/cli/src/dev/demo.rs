@@ -209,7 +209,7 @@ impl Show<'_> {
         check_chain(self.client, &receipts)?;
         fleet.start()?;
         let before = fleet.vessels[leader].name.clone();
-        let after = fleet.wait_for_leader(PATIENCE)?;
+        let after = fleet.wait_for_leader(PATIENCE, self.interrupted)?;
         let after = fleet.vessels[after].name.clone();
         let mut returned = fleet.attach(leader, "demonstration", PATIENCE)?;
         let last = receipts.last().map_or(0, |receipt| receipt.sequence.get());

@@ -11,6 +11,7 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use io_oi_client::{Client, Options};
@@ -97,7 +98,11 @@ impl Fleet {
     }
 
     /// The node that leads shard 0, by its own word, once there is one.
-    pub(crate) fn wait_for_leader(&mut self, patience: Duration) -> Result<usize, Failure> {
+    pub(crate) fn wait_for_leader(
+        &mut self,
+        patience: Duration,
+        interrupted: &AtomicBool,
+    ) -> Result<usize, Failure> {
         if self.vessels.len() == 1 {
             return Ok(0);
         }
@@ -110,6 +115,9 @@ impl Fleet {
                 if let Some(running) = &mut vessel.running {
                     running.check()?;
                 }
+            }
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Failure::Quiet { exit_code: 0 });
             }
             if Instant::now() >= end {
                 return Err(Failure::with_help(

@@ -34,7 +34,7 @@ pub(crate) fn dev(
         1 => "Starting a node.".to_owned(),
         count => format!("Starting {count} nodes."),
     })?;
-    let leader = start(&mut fleet, START_PATIENCE)?;
+    let leader = start(&mut fleet, START_PATIENCE, interrupted)?;
     let socket = fleet.vessels[leader].node.socket.clone();
     let announcement = announce(output, &socket);
     output.result(event("ready", &ready_fields(&fleet, leader, home.path())), || {
@@ -166,7 +166,7 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
 /// Starts the nodes and waits until one leads and takes clients; a wait over a second shows that it lives.
-fn start(fleet: &mut Fleet, patience: Duration) -> Result<usize, Failure> {
+fn start(fleet: &mut Fleet, patience: Duration, interrupted: &AtomicBool) -> Result<usize, Failure> {
     fleet.start()?;
     let moving = is_watched().then(|| {
         let style =
@@ -176,7 +176,7 @@ fn start(fleet: &mut Fleet, patience: Duration) -> Result<usize, Failure> {
     if let Some(bar) = &moving {
         bar.enable_steady_tick(Duration::from_millis(120));
     }
-    let leader = fleet.wait_for_leader(patience);
+    let leader = fleet.wait_for_leader(patience, interrupted);
     let attached = leader.and_then(|leader| fleet.attach(leader, "io_oi dev", patience).map(|_| leader));
     if let Some(bar) = moving {
         bar.finish_and_clear();
