@@ -66,18 +66,28 @@ pub(crate) struct Found {
     pub(crate) places: Places,
 }
 
+/// What a sector that cannot be read means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// The disk failed.
+    Fails,
+    /// It holds zeros, unless there are too many of them.
+    Zeros,
+}
+
 /// Reads the whole log, cuts a torn tail, and flushes what was read.
 pub(crate) fn recover<D: Disk>(
     disk: &mut D,
     config: &Config,
     files: &[SegmentFile],
+    unreadable: Unreadable,
     visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
 ) -> Result<Found, OpenError> {
-    let (headers, refused) = read_segment_headers(disk, config, files)?;
+    let (headers, refused) = read_segment_headers(disk, config, files, false)?;
     if let Some(refused) = refused {
         return Err(refused);
     }
-    let mut reader = Reader::new(disk, config, &headers);
+    let mut reader = Reader::new(disk, config, &headers, unreadable);
     reader.read_all(visitor)?;
     let tail = reader.tail();
     let dirty = reader.judge_tail(&tail)?;
@@ -91,27 +101,33 @@ pub(crate) fn recover_repairing<D: Disk>(
     files: &[SegmentFile],
     visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
 ) -> Result<Found, OpenError> {
-    let (headers, refused) = read_segment_headers(disk, config, files)?;
+    let (headers, refused) = read_segment_headers(disk, config, files, true)?;
     let prefix = if headers.segments.is_empty() {
         Prefix::empty()
     } else {
-        let mut reader = Reader::new(disk, config, &headers);
+        let mut reader = Reader::new(disk, config, &headers, Unreadable::Zeros);
         reader.read_all(visitor)?;
         let tail = reader.tail();
-        match reader.judge_tail(&tail) {
-            Ok(dirty) if refused.is_none() => return reader.cut_tail(&tail, &dirty),
-            Ok(_) => {
+        let judged = reader.judge_tail(&tail);
+        let unreadable = reader.window.first_unreadable(reader.segments[tail.at].number, tail.offset);
+        match (judged, unreadable) {
+            (Ok(dirty), None) if refused.is_none() => return reader.cut_tail(&tail, &dirty),
+            // Whatever stood there, it may have been durable.
+            (Ok(_), Some(place)) => reader.into_prefix(&tail, place),
+            (Ok(_), None) => {
                 let next = reader.segments[reader.segments.len() - 1].number.next();
                 reader.into_prefix(&tail, (next, 0))
             }
-            Err(OpenError::Damaged { segment, offset, .. }) => reader.into_prefix(&tail, (segment, offset)),
-            Err(error) => return Err(error),
+            (Err(OpenError::Damaged { segment, offset, .. }), _) => {
+                reader.into_prefix(&tail, (segment, offset))
+            }
+            (Err(error), _) => return Err(error),
         }
     };
     repair(disk, config, files, &prefix)?;
     let files = disk.segments()?;
     let mut frames = 0;
-    let found = recover(disk, config, &files, &mut |_, _| {
+    let found = recover(disk, config, &files, Unreadable::Zeros, &mut |_, _| {
         frames += 1;
         Ok(())
     })?;
@@ -135,6 +151,7 @@ fn read_segment_headers<D: Disk>(
     disk: &mut D,
     config: &Config,
     files: &[SegmentFile],
+    is_repairing: bool,
 ) -> Result<(Headers, Option<OpenError>), OpenError> {
     let mut headers = Headers {
         log: LogId(0),
@@ -152,6 +169,11 @@ fn read_segment_headers<D: Disk>(
                 });
             }
             Err(refused) if refused.is_repairable() => return Ok((headers, Some(refused))),
+            Err(OpenError::Disk(error))
+                if is_repairing && error.operation == Operation::Read && !headers.segments.is_empty() =>
+            {
+                return Ok((headers, Some(error.into())));
+            }
             Err(refused) => return Err(refused),
         }
     }
@@ -245,10 +267,10 @@ struct Reader<'d, D: Disk> {
 }
 
 impl<'d, D: Disk> Reader<'d, D> {
-    fn new(disk: &'d mut D, config: &Config, headers: &'d Headers) -> Self {
+    fn new(disk: &'d mut D, config: &Config, headers: &'d Headers, unreadable: Unreadable) -> Self {
         let Headers { log, seed, segments } = headers;
         Self {
-            window: Window::new(disk, config),
+            window: Window::new(disk, config, unreadable),
             segments,
             log: *log,
             seal: FrameSeal::new(*log),
@@ -454,11 +476,52 @@ pub(crate) struct Window<'d, D: Disk> {
     segment: Option<SegmentNumber>,
     start: u64,
     bytes: u64,
+    unreadable: Unreadable,
+    /// The sectors that could not be read, as they were met.
+    unreadable_sectors: Vec<(SegmentNumber, u64)>,
 }
 
 impl<'d, D: Disk> Window<'d, D> {
-    pub(crate) fn new(disk: &'d mut D, config: &Config) -> Self {
-        Self { disk, frame_bytes_max: config.frame_bytes_max, segment: None, start: 0, bytes: 0 }
+    pub(crate) fn new(disk: &'d mut D, config: &Config, unreadable: Unreadable) -> Self {
+        Self {
+            disk,
+            frame_bytes_max: config.frame_bytes_max,
+            segment: None,
+            start: 0,
+            bytes: 0,
+            unreadable,
+            unreadable_sectors: Vec::new(),
+        }
+    }
+
+    /// The first sector at or behind a place that could not be read.
+    fn first_unreadable(&self, segment: SegmentNumber, offset: u64) -> Option<(SegmentNumber, u64)> {
+        let from = (segment, offset - offset % SECTOR_BYTES as u64);
+        self.unreadable_sectors.iter().copied().filter(|place| *place >= from).min()
+    }
+
+    /// Fills the first buffer, with zeros where a sector cannot be read if that is what it means.
+    fn fill(&mut self, segment: SegmentNumber, start: u64, bytes: usize) -> Result<(), DiskError> {
+        match self.disk.read(segment, start, 0, bytes) {
+            Err(_) if self.unreadable == Unreadable::Zeros => {}
+            read => return read,
+        }
+        for at in (0..bytes).step_by(SECTOR_BYTES) {
+            let place = (segment, start + at as u64);
+            let mut sector = [0; SECTOR_BYTES];
+            match self.disk.read(segment, place.1, 1, SECTOR_BYTES) {
+                Ok(()) => sector.copy_from_slice(&self.disk.buffer(1)[..SECTOR_BYTES]),
+                Err(_) if self.unreadable_sectors.contains(&place) => {}
+                // A disk that reads nothing at all has not lost its bytes: somebody will mend it.
+                Err(error) if self.unreadable_sectors.len() == UNREADABLE_SECTORS_MAX => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%segment, offset = place.1, %error, "log sector cannot be read");
+                    self.unreadable_sectors.push(place);
+                }
+            }
+            self.disk.buffer(0)[at..at + SECTOR_BYTES].copy_from_slice(&sector);
+        }
+        Ok(())
     }
 
     /// The frame that starts at `offset`, as far as its header says, or as far as the segment goes.
@@ -482,13 +545,16 @@ impl<'d, D: Disk> Window<'d, D> {
             let bytes = (segment.bytes - start).min(self.disk.buffer_bytes() as u64);
             assert!(end <= start + bytes, "a buffer holds a frame of the largest size");
             self.segment = None;
-            self.disk.read(segment.number, start, 0, bytes as usize)?;
+            self.fill(segment.number, start, bytes as usize)?;
             (self.segment, self.start, self.bytes) = (Some(segment.number), start, bytes);
         }
         let from = (offset - self.start) as usize;
         Ok(&self.disk.buffer(0)[from..from + bytes])
     }
 }
+
+/// Sectors that may be unreadable in a log that is repaired; with more the disk is taken to be broken, not the log.
+const UNREADABLE_SECTORS_MAX: usize = 64;
 
 fn is_zero(sector: &[u8]) -> bool {
     sector.iter().fold(0, |all, byte| all | byte) == 0

@@ -11,7 +11,7 @@ use crate::format::{
     SegmentNumber, frame_bytes,
 };
 use crate::limits::{BATCH_HEADER_BYTES, SECTOR_BYTES, align_up};
-use crate::recovery::Window;
+use crate::recovery::{Unreadable, Window};
 use crate::wal::Segment;
 
 /// What a log lost to damage, and has to get from its peers. Kept in the log: every later opening tells it again, the
@@ -262,7 +262,7 @@ fn scan<D: Disk>(
     prefix: &Prefix,
 ) -> Result<Seen, DiskError> {
     let mut seen = Seen { log: prefix.log, ..Seen::default() };
-    let mut window = Window::new(disk, config);
+    let mut window = Window::new(disk, config, Unreadable::Zeros);
     let start = prefix.segments.get(prefix.at).map(|segment| segment.number);
     for file in files.iter().filter(|file| start.is_none_or(|start| file.number >= start)) {
         let bytes = file.bytes - file.bytes % SECTOR_BYTES as u64;

@@ -21,7 +21,7 @@ use crate::format::{
 use crate::limits::{BATCH_HEADER_BYTES, FRAME_KIND_RESERVED, MARKS_RESERVE_BYTES, SECTOR_BYTES, align_up};
 use crate::log_reader::{BlockPlace, Scanner};
 use crate::places::{Place, Places};
-use crate::recovery::{self, Recovered, VisitorError};
+use crate::recovery::{self, Recovered, Unreadable, VisitorError};
 use crate::stats::{FlushHistogram, Stats};
 
 /// One shard's log. `D` is the real device unless a test says otherwise; with the real device it stays on the thread
@@ -162,7 +162,7 @@ impl<D: Disk> Wal<D> {
         let mut found = if is_repairing {
             recovery::recover_repairing(&mut disk, &config, &files, &mut visitor)?
         } else {
-            recovery::recover(&mut disk, &config, &files, &mut visitor)?
+            recovery::recover(&mut disk, &config, &files, Unreadable::Fails, &mut visitor)?
         };
         remove_too_small(&mut disk, &mut found.prepared)?;
         let mut recovered = found.recovered;

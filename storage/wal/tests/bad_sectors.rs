@@ -85,6 +85,43 @@ fn every_refused_sector_is_repaired_from_the_prefix() {
 }
 
 #[test]
+fn a_sector_that_cannot_be_read_is_damage_wherever_it_is() {
+    let log = a_log(true);
+    for sector in 0..log.sectors + 3 {
+        let mut image = log.image.clone();
+        let at = (sector * SECTOR) as u64;
+        image.unreadable.insert((SEGMENT, at));
+        let refused = open(image.clone()).expect_err("a disk that fails is told");
+        assert!(matches!(refused, OpenError::Disk(_)), "{refused}");
+        let opened = Repaired::open(image, &one_segment_config());
+        if sector == 0 {
+            assert!(matches!(opened.err(), Some(OpenError::Disk(_))), "nobody can say whose log it is");
+            continue;
+        }
+        let what = format!("unreadable sector {sector}");
+        let repaired = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let kept = repaired.frames.len();
+        assert_eq!(repaired.frames[..], log.frames[..kept], "{what}");
+        if sector + 1 >= log.sectors {
+            assert_eq!(kept, log.frames.len(), "{what}: only the mark, or nothing, stood there");
+        } else {
+            let lost_from = repaired.damage().offset;
+            assert!(lost_from <= at && at < lost_from + 3 * SECTOR as u64, "{what}: {lost_from}");
+        }
+        repaired.go_on(&one_segment_config(), &what);
+    }
+}
+
+#[test]
+fn a_disk_that_reads_next_to_nothing_is_not_taken_for_a_damaged_log() {
+    let log = a_log(true);
+    let mut image = log.image.clone();
+    image.unreadable = (1..80).map(|sector| (SEGMENT, (sector * SECTOR) as u64)).collect();
+    let refused = Repaired::open(image, &one_segment_config()).err().expect("it is the disk");
+    assert!(matches!(refused, OpenError::Disk(_)), "{refused}");
+}
+
+#[test]
 fn a_sector_from_another_continuation_of_the_same_log_is_never_served() {
     // One log, recovered twice from the same state and continued differently: the stale bytes are of the same log, of
     // the right place, and whole.

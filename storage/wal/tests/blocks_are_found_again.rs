@@ -316,15 +316,12 @@ fn a_reader_of_its_own_follows_the_writer_on_another_thread() {
         let last = first + random.next() % 3;
         let mut bytes = block(first, last, &mut random);
         bytes.resize(bytes.len() + (random.next() % 40_000) as usize, 1);
-        match wal.append(Frame { kind: BLOCK, epoch: 1, sequence: last, bytes: &bytes }) {
-            Ok(at) => {
-                index.note_block(first, last, at, bytes.len());
-                first = last + 1;
-            }
-            Err(_) => drop(wal.poll().unwrap()),
-        }
+        let taken = wal.append(Frame { kind: BLOCK, epoch: 1, sequence: last, bytes: &bytes });
         wal.submit();
         wal.poll().unwrap();
+        let Ok(at) = taken else { continue };
+        index.note_block(first, last, at, bytes.len());
+        first = last + 1;
         if let Some(place) = wal.locate(&index, 1 + random.next() % first)
             && place.sequence() < first.saturating_sub(20)
             && wal.durable().0 + 10 > wal.appended().0

@@ -2,7 +2,7 @@
 //!
 //! Invariant: bytes that were flushed are whole; of all others any 512 may be there or not, in any order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Random;
 use crate::format::SegmentNumber;
@@ -17,6 +17,8 @@ pub struct Image {
     pub replacement: Option<(SegmentNumber, Vec<u8>)>,
     /// What was set aside, by number.
     pub aside: BTreeMap<u32, Aside>,
+    /// Sectors that cannot be read until they are written again.
+    pub unreadable: BTreeSet<(SegmentNumber, u64)>,
 }
 
 /// Files that a repair took out of the log.
@@ -159,6 +161,19 @@ impl Image {
         Some((segment, sector))
     }
 
+    /// Makes one sector that holds something unreadable, as chance says; its segment and offset. None on an empty medium.
+    pub fn spoil_sector(&mut self, random: &mut Random) -> Option<(SegmentNumber, u64)> {
+        let place = self.some_sector(random)?;
+        self.unreadable.insert(place);
+        Some(place)
+    }
+
+    /// Whether every sector of a range can be read.
+    pub(super) fn is_readable(&self, segment: SegmentNumber, offset: u64, bytes: usize) -> bool {
+        let end = offset + bytes as u64;
+        self.unreadable.range((segment, offset)..(segment, end)).next().is_none()
+    }
+
     fn some_sector(&self, random: &mut Random) -> Option<(SegmentNumber, u64)> {
         let holds = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) != 0;
         let sectors: Vec<_> = self
@@ -176,6 +191,12 @@ impl Image {
     }
 
     pub(super) fn write(&mut self, file: FileName, offset: u64, bytes: &[u8]) {
+        if let FileName::Segment(segment) = file
+            && !self.unreadable.is_empty()
+        {
+            let end = offset + bytes.len() as u64;
+            self.unreadable.retain(|(of, at)| *of != segment || *at < offset || *at >= end);
+        }
         self.file_mut(file)[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
     }
 
@@ -197,6 +218,7 @@ impl Image {
             }
             Event::Removed { segment } => {
                 self.segments.remove(segment);
+                self.unreadable.retain(|(of, _)| of != segment);
             }
             Event::ReplacementCreated { segment, bytes } => {
                 self.replacement = Some((*segment, vec![0; *bytes as usize]));
@@ -204,6 +226,7 @@ impl Image {
             Event::ReplacementRemoved => self.replacement = None,
             Event::ReplacementCommitted => {
                 let (segment, file) = self.replacement.take().expect("a replacement was made before");
+                self.unreadable.retain(|(of, _)| *of != segment);
                 self.segments.insert(segment, file);
             }
             Event::AsideBegun { number, first } => {

@@ -219,10 +219,17 @@ impl World {
         Ok(())
     }
 
+    fn check_readable(&self, segment: SegmentNumber, offset: u64, bytes: usize) -> Result<(), DiskError> {
+        if self.live.is_readable(segment, offset, bytes) {
+            return Ok(());
+        }
+        Err(DiskError::new(Operation::Read, segment, io::Error::other("unreadable sector")))
+    }
+
     fn write(&mut self, file: FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let failed = self.attempt(Operation::Write, segment_of(file));
         // A write that fails may still have reached the medium, in part: the power cut decides.
-        let place = &mut self.live.file_mut(file)[offset as usize..offset as usize + bytes.len()];
+        let place = &self.live.file_mut(file)[offset as usize..offset as usize + bytes.len()];
         let mut unsure = self.spare.pop().unwrap_or(Unsure {
             file,
             offset,
@@ -234,7 +241,7 @@ impl World {
         unsure.before.extend_from_slice(place);
         unsure.after.extend_from_slice(bytes);
         self.unsure.push(unsure);
-        place.copy_from_slice(bytes);
+        self.live.write(file, offset, bytes);
         if self.options.history {
             self.history.push(Event::Written { file, offset, bytes: bytes.to_vec() });
         }
@@ -352,6 +359,7 @@ impl Disk for SimDisk {
         self.filled(buffer);
         let mut world = self.world.lock().expect("a simulated disk never panics while it is held");
         world.attempt(Operation::Read, segment)?;
+        world.check_readable(segment, offset, bytes)?;
         let file = &world.live.segments[&segment];
         self.buffers[buffer][..bytes].copy_from_slice(&file[offset as usize..offset as usize + bytes]);
         Ok(())
@@ -360,6 +368,7 @@ impl Disk for SimDisk {
     fn read_aside(&mut self, segment: SegmentNumber, offset: u64, into: &mut [u8]) -> Result<(), DiskError> {
         let mut world = self.world();
         world.attempt(Operation::Read, segment)?;
+        world.check_readable(segment, offset, into.len())?;
         let missing = || DiskError::new(Operation::Read, segment, io::ErrorKind::NotFound);
         let file = world.live.segments.get(&segment).ok_or_else(missing)?;
         let short = || DiskError::new(Operation::Read, segment, io::ErrorKind::UnexpectedEof);
