@@ -29,7 +29,6 @@ use crate::attach::AttachCounts;
 use crate::clock::Clock;
 use crate::config::{Config, WalStrategy};
 use crate::directory::{Identity, Promise};
-use crate::executor::Hosted;
 use crate::judge::Judge;
 use crate::mail::{LastWord, Notices, OrderBox, Orders};
 
@@ -160,13 +159,14 @@ impl<J: Judge> Shard<J> {
         self.world.drain(&mut self.machine, now);
         let node = self.node;
         let is_alone = self.machine.members().all(|(member, is_voter)| is_voter == (member.node == node));
-        while is_alone && !self.machine.is_leading() && self.world.fault.is_none() {
+        let is_wanted = |shard: &Self| shard.phase == Phase::Serving && shard.world.fault.is_none();
+        while is_alone && !self.machine.is_leading() && is_wanted(self) {
             if let Some(reason) = self.machine.mute() {
                 return Err(reason.to_string());
             }
             clock.turn();
-            self.poll(&mut clock);
-            self.look(&mut clock);
+            self.turn(&mut clock);
+            self.look_around(&mut clock);
             rustix::thread::sched_yield();
         }
         clock.turn();

@@ -84,18 +84,7 @@ enum Phase {
 
 impl<J: Judge> Hosted for Shard<J> {
     fn poll(&mut self, clock: &mut Clock) -> bool {
-        let mut worked = self.orders.is_flagged() && self.read_orders(clock);
-        worked |= self.poll_lanes(clock);
-        worked |= !self.dead_sessions.is_empty() && self.close_dead_session(clock);
-        worked |= !self.world.governing.is_idle() && self.submit_governance(clock.now());
-        worked |= self.poll_peers(clock);
-        worked |= self.poll_log(clock);
-        worked |= self.poll_phase(clock);
-        if worked && clock.is_read() {
-            self.poll_timer(clock);
-            self.follow_machine();
-            self.show_life(clock.now());
-        }
+        let worked = self.turn(clock);
         if self.world.fault.is_some() {
             self.stop_loudly();
         }
@@ -103,11 +92,7 @@ impl<J: Judge> Hosted for Shard<J> {
     }
 
     fn look(&mut self, clock: &mut Clock) {
-        let now = clock.now();
-        self.world.note_log_room();
-        self.poll_timer(clock);
-        self.follow_machine();
-        self.show_life(now);
+        self.look_around(clock);
         if self.world.fault.is_some() {
             self.stop_loudly();
         }
@@ -150,6 +135,33 @@ impl<J: Judge> Hosted for Shard<J> {
 }
 
 impl<J: Judge> Shard<J> {
+    /// One turn of the loop; a fault is left for the caller.
+    #[inline]
+    fn turn(&mut self, clock: &mut Clock) -> bool {
+        let mut worked = self.orders.is_flagged() && self.read_orders(clock);
+        worked |= self.poll_lanes(clock);
+        worked |= !self.dead_sessions.is_empty() && self.close_dead_session(clock);
+        worked |= !self.world.governing.is_idle() && self.submit_governance(clock.now());
+        worked |= self.poll_peers(clock);
+        worked |= self.poll_log(clock);
+        worked |= self.poll_phase(clock);
+        if worked && clock.is_read() {
+            self.poll_timer(clock);
+            self.follow_machine();
+            self.show_life(clock.now());
+        }
+        worked
+    }
+
+    /// An idle turn that may look at the clock.
+    fn look_around(&mut self, clock: &mut Clock) {
+        let now = clock.now();
+        self.world.note_log_room();
+        self.poll_timer(clock);
+        self.follow_machine();
+        self.show_life(now);
+    }
+
     /// Sleeps until a client, housekeeping or a peer has something, at most so long. Says whether anybody had.
     fn sleep(&self, time_max: Duration) -> bool {
         let Some(peers) = &self.world.peers else {
