@@ -70,9 +70,10 @@ impl Chain {
         taken_back
     }
 
-    /// The oldest held block that is committed by now; call until `None`.
-    pub(crate) fn committed(&mut self, through: Sequence) -> Option<Held> {
-        if self.held.front()?.last > through {
+    /// The oldest held block that is committed by now and begins at or before `through`; call until `None`.
+    pub(crate) fn committed(&mut self, committed: Sequence, through: Sequence) -> Option<Held> {
+        let oldest = self.held.front()?;
+        if oldest.last > committed || oldest.first > through {
             return None;
         }
         let block = self.held.pop_front()?;

@@ -69,16 +69,16 @@ impl Medium {
         self.disk.set_space_bytes(0);
     }
 
-    /// The next thing that is asked of it fails.
-    pub(crate) fn fail_next(&self) {
-        self.disk.set_fail_at(Some(self.disk.operations()));
+    /// The next flush fails.
+    pub(crate) fn fail_next_flush(&self) {
+        self.disk.set_fail_flush(true);
     }
 
     /// Nothing goes wrong any more.
     pub(crate) fn mend(&mut self) {
         self.is_full = false;
         self.disk.set_space_bytes(u64::MAX);
-        self.disk.set_fail_at(None);
+        self.disk.set_fail_flush(false);
     }
 
     /// What stands on it.

@@ -150,13 +150,14 @@ impl Node {
     }
 
     fn read_log(
-        &self,
+        &mut self,
         cluster: &Cluster,
         setup: &Setup,
         seed: u64,
         loss: Loss,
         io: &mut Io<'_>,
     ) -> Result<(Machine, Wal<SimDisk>, Recovering), Reading> {
+        self.disk.process_died(); // Whatever an earlier opening asked of the disk is forgotten.
         let config = self.machine_config(cluster, setup, seed, loss);
         let broken = |what: String| Reading::Failed(BootFailure::Broken(what));
         let mut machine = Machine::new(config).map_err(|error| broken(error.to_string()))?;

@@ -163,7 +163,6 @@ impl Process {
     /// Performs everything that the machine owes.
     pub(crate) fn drain(&mut self, io: &mut Io<'_>) -> Result<(), Stop> {
         loop {
-            self.tell_commits(io);
             let Some(effect) = self.machine.poll_effect() else { break };
             if let Err(killed) = step(io) {
                 io.sights.see(Sight::CrashBetweenEffects);
@@ -202,11 +201,11 @@ impl Process {
                     if io.bug == Some(Bug::ShowsTentativeAsCommitted) && stage == PublishStage::Tentative {
                         shown.stage = PublishStage::Committed;
                     }
-                    self.tell_commits(io);
+                    self.tell_commits(io, Sequence(shown.version.sequence));
                     self.publish(io, shown)?;
                 }
                 Effect::Reply { session, receipt } => {
-                    self.tell_commits(io);
+                    self.tell_commits(io, receipt.sequence);
                     io.witness.receipt(io.time, io.node, session, &receipt);
                     io.out.push(Out::Reply { session, receipt });
                 }
@@ -214,6 +213,7 @@ impl Process {
                 Effect::Fetch { sequence } => io.out.push(Out::Fetch { sequence }),
             }
         }
+        self.tell_commits(io, Sequence(u64::MAX));
         self.tell_notices(io);
         self.wal.submit();
         self.tell_flush(io);
@@ -362,13 +362,11 @@ impl Process {
         Ok(())
     }
 
-    /// Tells the witness of every block that the machine has committed since the last time.
-    pub(crate) fn tell_commits(&mut self, io: &mut Io<'_>) {
+    /// Tells the witness of every block that the machine has committed since the last time, up to the one that holds
+    /// `through`: a block further on may still wait for its effects, the one that takes its place included.
+    pub(crate) fn tell_commits(&mut self, io: &mut Io<'_>, through: Sequence) {
         let committed = self.machine.committed();
-        if committed <= self.chain.committed_through() {
-            return;
-        }
-        while let Some(block) = self.chain.committed(committed) {
+        while let Some(block) = self.chain.committed(committed, through) {
             let is_news = io.witness.block_committed(io.time, io.node, block.hash, &block.bytes);
             if is_news {
                 let (node, hash, first, last) = (io.node, Short(&block.hash.0), block.first, block.last);

@@ -100,7 +100,7 @@ impl World {
                 let node = self.whom(who);
                 self.sights.see(Sight::FlushFailed);
                 self.nodes[node].down_for_ns = down_ns;
-                self.nodes[node].disk.fail_next();
+                self.nodes[node].disk.fail_next_flush();
             }
             Fault::Backup { who } => {
                 let node = self.whom(who);

@@ -42,6 +42,7 @@ enum What {
     Fault { place: usize },
     Follow { after: After },
     Operator,
+    Stuck,
     Calm,
     Resumed,
     Quiet,
@@ -100,6 +101,7 @@ pub(crate) struct World {
     out: Vec<Out>,
     decided_at_calm: Sequence,
     has_rotted: bool,
+    happened_in_ms: u64,
     is_quiet: bool,
     newest_leader: Option<(io_oi_record::Epoch, usize)>,
     operator: Operator,
@@ -157,6 +159,7 @@ impl World {
             out: Vec::new(),
             decided_at_calm: Sequence::NONE,
             has_rotted: false,
+            happened_in_ms: 0,
             is_quiet: false,
             newest_leader: None,
             operator: Operator::default(),
@@ -194,6 +197,7 @@ impl World {
             self.at(self.scenario.faults[place].0, What::Fault { place });
         }
         self.at(self.scenario.calm_at, What::Calm);
+        self.at(self.scenario.calm_at + STUCK_NS, What::Stuck);
         self.at(self.scenario.resumed_by, What::Resumed);
         self.at(self.scenario.quiet_at, What::Quiet);
     }
@@ -207,6 +211,7 @@ impl World {
                 self.end();
                 break;
             }
+            self.count(moment.time);
             self.time = moment.time;
             self.happen(moment.what);
         }
@@ -225,6 +230,15 @@ impl World {
         }
     }
 
+    /// A world in which more and more happens in less and less time never ends.
+    fn count(&mut self, time: u64) {
+        self.happened_in_ms = if time / MS == self.time / MS { self.happened_in_ms + 1 } else { 0 };
+        if self.happened_in_ms > HAPPENS_IN_MS_MAX {
+            let what = format!("{HAPPENS_IN_MS_MAX} things happened within one millisecond");
+            self.witness.note(time, "progress", Err(what));
+        }
+    }
+
     fn happen(&mut self, what: What) {
         match what {
             What::Deliver { to, from, bytes } => self.deliver(to, from, bytes),
@@ -237,6 +251,7 @@ impl World {
             What::Fault { place } => self.fault(self.scenario.faults[place].1),
             What::Follow { after } => self.follow(after),
             What::Operator => self.operate(),
+            What::Stuck => self.appoint_another(),
             What::Calm => self.calm(),
             What::Resumed => {
                 let waited_ns = self.time - self.scenario.calm_at;
@@ -314,6 +329,12 @@ impl World {
         self.appoint_somebody();
     }
 }
+
+/// So long after the last fault the operator of a cluster under strict control looks whether its leader leads.
+const STUCK_NS: u64 = 600 * MS;
+const MS: u64 = 1_000_000;
+/// Far more than any cluster of seven does in a millisecond.
+const HAPPENS_IN_MS_MAX: u64 = 50_000;
 
 /// The faults of a scenario in words, for its story.
 pub(crate) fn in_words(faults: &[(u64, Fault)]) -> impl Iterator<Item = String> + '_ {

@@ -186,6 +186,22 @@ impl World {
         }
     }
 
+    /// Nothing is decided although nothing goes wrong any more: under strict control another has to lead.
+    pub(super) fn appoint_another(&mut self) {
+        let is_stuck = self.witness.truth.through() == self.decided_at_calm;
+        if !is_stuck || self.scenario.control == ControlMode::Competitive {
+            return;
+        }
+        let others = (0..self.nodes.len()).filter(|node| self.appointed != Some(*node));
+        let other = others.filter(|node| self.witness.voters >> node & 1 == 1).find(|node| {
+            let it = &self.nodes[*node];
+            !it.is_rolled_back && !it.has_left && !self.is_liar(*node)
+        });
+        if let Some(node) = other {
+            self.appoint(node);
+        }
+    }
+
     /// The operator bars a convicted key.
     pub(super) fn bar(&mut self, node: NodeId, evidence: Hash) {
         self.wish(Change::Bar(Barring { node, evidence }));
