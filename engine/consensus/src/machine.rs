@@ -183,6 +183,9 @@ impl Machine {
 
     /// A seal found in the log: the signature must fit an unsealed block of the epoch. [P-42]
     pub fn recover_seal(&mut self, seal: &Seal) -> Result<(), RecoverError> {
+        if seal.epoch < self.chain.tip().epoch {
+            return Ok(()); // Its block is covered by a later epoch's, or was superseded. [P-43]
+        }
         let header = self.unsealed.take(seal)?;
         let forged = RecoverError::SealForged { sequence: seal.last_sequence };
         let leader = self.leader_key(header.leader).ok_or(forged)?;

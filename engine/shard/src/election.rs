@@ -100,6 +100,7 @@ impl Machine {
     /// Claims the next epoch; the ballot follows once the claim is on disk. [P-21, P-22]
     pub(crate) fn stand(&mut self) {
         self.arm_election();
+        self.sealer.clear(); // [P-43]
         let claim: EpochClaim = self.consensus.stand();
         self.epoch_first = Sequence::NONE;
         self.following.begin_epoch();

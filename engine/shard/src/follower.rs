@@ -71,13 +71,17 @@ impl Machine {
     /// A message that only a leader sends. Follows it when that is allowed; says whether it is. [P-28]
     fn hear_leader(&mut self, from: NodeId, epoch: Epoch) -> bool {
         let is_voter = self.consensus.members().voter_index(from).is_some();
-        if !is_voter || self.is_barred(from) || !self.consensus.may_follow(epoch, from) {
+        let is_ahead = self.skewed.is_some_and(|(ahead, at)| {
+            ahead == epoch && self.now.mono.since(at) < self.timers.election_ns_max
+        });
+        if !is_voter || is_ahead || self.is_barred(from) || !self.consensus.may_follow(epoch, from) {
             self.counters.messages_stale += 1;
             return false;
         }
         let led = (self.role() == Role::Leading).then(|| self.epoch());
         if epoch > self.epoch() {
             self.following.begin_epoch();
+            self.sealer.clear(); // [P-43]
             self.epoch_first = Sequence::NONE;
         }
         if self.consensus.follow(epoch, from) {
@@ -95,15 +99,15 @@ impl Machine {
 
     /// A block of the leader's chain. [P-30..P-35]
     pub(crate) fn handle_block(&mut self, from: NodeId, epoch: Epoch, message: &BlockMessage<'_>) {
-        if !self.hear_leader(from, epoch) {
-            return;
-        }
-        self.following.round = self.following.round.max(message.round);
         let Ok(block) = Block::decode(message.block) else {
             self.counters.messages_refused += 1;
             return;
         };
         let (header, last) = (&block.header, block.header.last_sequence());
+        if self.is_skewed(epoch, header) || !self.hear_leader(from, epoch) {
+            return;
+        }
+        self.following.round = self.following.round.max(message.round);
         if !self.is_believable(from, epoch, header) {
             self.counters.messages_refused += 1;
             return;
@@ -137,7 +141,18 @@ impl Machine {
         if header.leader == self.own_node() && !self.consensus.has_claimed(header.epoch) {
             return false; // Unsigned so far: refused, and no more. Its signature would silence us. [P-44]
         }
-        header.time.since(self.now.wall) <= self.timers.clock_skew_ns_max
+        true
+    }
+
+    /// Whether a header is ahead of our clock by more than may be. A leader that stamps such headers is not heard at all,
+    /// so that another may be elected. [P-37]
+    fn is_skewed(&mut self, epoch: Epoch, header: &BlockHeader) -> bool {
+        let is_ahead = header.time.since(self.now.wall) > self.timers.clock_skew_ns_max;
+        if is_ahead && epoch == header.epoch {
+            self.skewed = Some((epoch, self.now.mono));
+            self.counters.messages_refused += 1;
+        }
+        is_ahead && epoch == header.epoch
     }
 
     /// A block that is new here: behind our tip, or in the place of blocks that were never committed. Says whether it
@@ -223,7 +238,8 @@ impl Machine {
         }
         self.following.round = self.following.round.max(message.round);
         self.following.owes_ack = true;
-        if self.following.leader_tip.is_none() {
+        let is_first = self.following.leader_tip.is_none();
+        if is_first {
             self.following.leader_tip = message.tip;
         }
         let chain = self.consensus.chain();
@@ -238,6 +254,9 @@ impl Machine {
         }
         if is_at_tip && message.committed == message.tip {
             self.aim_at_idle_tip(message.tip);
+        }
+        if is_first && !is_at_tip {
+            self.want_blocks(); // A node that comes late has nothing on its way.
         }
         self.ask_for_what_lacks(is_at_tip, message.tip);
     }
@@ -284,8 +303,7 @@ impl Machine {
 
     /// The leader's signature over the header of a block that we hold, or are about to. [P-42, P-45]
     pub(crate) fn handle_seal(&mut self, from: NodeId, epoch: Epoch, seal: &SealMessage) {
-        if self.consensus.leader() != Some(from) || epoch != self.epoch() {
-            self.counters.messages_stale += 1;
+        if !self.hear_leader(from, epoch) {
             return;
         }
         if !self.verify_seal(seal.header_hash, &seal.signature) {

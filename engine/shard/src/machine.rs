@@ -102,6 +102,10 @@ pub struct Machine {
     pub(crate) epoch_first: Sequence,
 
     pub(crate) following: Following,
+    /// The epoch of a leader whose headers are ahead of our clock, and when that was seen last.
+    pub(crate) skewed: Option<(Epoch, Nanos)>,
+    /// Both clocks when the machine started: how far a block's time may go is measured from there. [P-37]
+    pub(crate) started: Now,
     /// Ends of a leader's blocks that are to be appended.
     pub(crate) to_append: VecDeque<Sequence>,
     pub(crate) withdrawing: Withdrawing,
@@ -228,6 +232,8 @@ impl Machine {
             governing,
             epoch_first: Sequence::NONE,
             following: Following::new(),
+            skewed: None,
+            started: Now::default(),
             to_append: VecDeque::new(),
             withdrawing: Withdrawing::new(),
             forwarding: Forwarding::new(has_peers),
@@ -258,7 +264,7 @@ impl Machine {
     pub fn start(&mut self, now: Now) {
         assert_eq!(self.phase, Phase::Recovering, "a machine starts once");
         self.phase = Phase::Running;
-        self.now = now;
+        (self.now, self.started) = (now, now);
         self.shown.skip_to(self.settled.next);
         self.replicated.skip_to(self.settled.next);
         self.checked = self.consensus.tip().sequence;
@@ -570,8 +576,16 @@ impl Machine {
     pub(crate) fn open_block(&mut self) {
         if self.flights.filled().is_empty() {
             let (tip, epoch) = (*self.consensus.tip(), self.consensus.epoch());
-            self.flights.filling().open(tip.next_sequence(), epoch, tip.next_time(self.now.wall));
+            let time = tip.next_time(self.stamp());
+            self.flights.filling().open(tip.next_sequence(), epoch, time);
         }
+    }
+
+    /// The wall clock, as far as it keeps pace with the monotonic one: a leap would have the block refused. [P-37]
+    fn stamp(&self) -> Nanos {
+        let elapsed_ns = self.now.mono.since(self.started.mono);
+        let slack_ns = elapsed_ns / STAMP_SLEW + self.timers.clock_skew_ns_max / 2;
+        self.now.wall.min(self.started.wall.saturating_add(elapsed_ns).saturating_add(slack_ns))
     }
 
     /// The sequence of the next record.
@@ -659,7 +673,8 @@ fn admit(origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
     let may_ask = match proposal.operation {
         Operation::Put | Operation::Delete => true,
         Operation::OpenSession | Operation::CloseSession => origin == Origin::Node,
-        Operation::StartEpoch | Operation::Govern => false,
+        Operation::Govern => true,
+        Operation::StartEpoch => false,
     };
     if !may_ask {
         return Err(RefusalCode::Malformed);
@@ -669,3 +684,6 @@ fn admit(origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
 
 /// Answers without a place come one at a time, save when a leader refuses what several wait for.
 const ANSWERS_EXPECTED: usize = 64;
+
+/// A clock that was far behind at boot is caught up with at one part in so many.
+const STAMP_SLEW: u64 = 1_000;

@@ -106,7 +106,7 @@ impl Machine {
             return self.next_settled();
         }
         loop {
-            let step = self.next_urgent().or_else(|| self.next_followed_append());
+            let step = self.next_followed_append().or_else(|| self.next_urgent());
             let step = step.or_else(|| self.next_withdrawal()).or_else(|| self.next_pending());
             let step = step.or_else(|| self.next_shown()).or_else(|| self.next_append());
             let step = step.or_else(|| self.next_settled()).or_else(|| self.next_certified());

@@ -55,6 +55,7 @@ impl Machine {
         assert!(self.settled.next <= next, "what is given up was never shown as committed");
         self.checked = self.checked.min(last);
         self.following.rewind_to(last);
+        self.sealer.rewind_to(last);
         self.governing.rewind_to(last);
         self.counters.rewinds += 1;
     }

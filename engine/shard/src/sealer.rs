@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 
 use io_oi_consensus::Seal;
 use io_oi_record::limits::BLOCKS_IN_FLIGHT_MAX;
-use io_oi_record::{BlockHeader, Hash, Nanos, Signature};
+use io_oi_record::{BlockHeader, Hash, Nanos, Sequence, Signature};
 
 /// How long a finished seal waits for the next block before it is appended alone. A seal costs a flush of its own
 /// then; ten milliseconds keep that below a hundred a second on a quiet shard.
@@ -66,6 +66,11 @@ impl Sealer {
         self.unsigned.clear();
         self.ready.clear();
         (self.idle_until, self.is_due) = (None, false);
+    }
+
+    /// Blocks behind `last` are given up, and their seals with them.
+    pub(crate) fn rewind_to(&mut self, last: Sequence) {
+        self.ready.retain(|seal| seal.last_sequence <= last);
     }
 
     /// The next seal to append.
