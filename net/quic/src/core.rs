@@ -296,6 +296,10 @@ impl Core {
     fn settle(&mut self, index: usize) {
         let Some(wire) = &mut self.wires[index] else { return };
         while let Some(event) = wire.connection.poll_endpoint_events() {
+            // `finish` says it, once: the loss that goes with it is the next event of the connection.
+            if event.is_drained() {
+                continue;
+            }
             if let Some(answer) = self.quic.handle_event(wire.handle, event) {
                 wire.connection.handle_event(answer);
             }

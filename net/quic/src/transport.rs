@@ -50,7 +50,8 @@ const SEND_SLACK_BYTES: u64 = 64 * 1024;
 const MTU_MIN: u16 = 1200;
 /// The smallest that quinn-proto accepts; a lost last packet is then noticed in a few milliseconds, not in 25.
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(1);
-/// Every fourth packet of bulk is acknowledged at once: rarer, and a small window waits for the timer above. Small frames are answered by frames that carry the acknowledgement.
+/// Every fourth packet of bulk is acknowledged at once: rarer, and a small window waits for the timer above. Small
+/// frames are answered by frames that carry the acknowledgement.
 const ACKNOWLEDGE_PACKETS: VarInt = VarInt::from_u32(3);
 /// A rack answers in microseconds; a loaded host in milliseconds. Too small only repeats a packet.
 const INITIAL_RTT: Duration = Duration::from_millis(3);
