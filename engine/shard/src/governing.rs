@@ -82,7 +82,7 @@ impl Governing {
 
 /// What a leader does with a governance record.
 pub(crate) enum Decision {
-    Sequence(Verdict),
+    Accept,
     Decline(RefusalCode),
 }
 
@@ -122,7 +122,7 @@ impl Machine {
         let proposal = self.pending.proposal();
         let signed = match self.governing.rules.judge(proposal.value) {
             Ok(signed) => signed,
-            Err(code) => return Decision::Sequence(Verdict::Refuse(code)),
+            Err(code) => return Decision::Decline(code), // Without a place: a number is used up by an accepted record only.
         };
         if let Err(code) = self.governing.rules.may_sequence(&signed) {
             return Decision::Decline(code);
@@ -135,7 +135,7 @@ impl Machine {
         if learner.is_some_and(|node| !self.is_level(node)) {
             return Decision::Decline(RefusalCode::LearnerNotLevel);
         }
-        Decision::Sequence(Verdict::Accept)
+        Decision::Accept
     }
 
     /// Whether a member holds everything committed, durably.

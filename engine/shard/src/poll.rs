@@ -204,7 +204,7 @@ impl Machine {
     /// A governance record needs no world to be judged. [P-90]
     fn sequence_governance(&mut self) {
         match self.decide_governance() {
-            Decision::Sequence(verdict) => self.sequence_pending(verdict),
+            Decision::Accept => self.sequence_pending(Verdict::Accept),
             Decision::Decline(code) => {
                 let sequence = self.next_sequence();
                 self.pending.state = State::Asked;
