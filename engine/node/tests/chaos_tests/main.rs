@@ -10,7 +10,11 @@ mod cluster;
 #[allow(dead_code, reason = "each test program uses its part of the support")]
 mod support;
 
+mod disks_fail;
+mod many_processes_break;
+mod nemesis;
 mod one_process_breaks;
+mod rounds;
 
 /// Two clusters side by side on two cores would only wait for each other.
 fn one_cluster_at_a_time() -> std::sync::MutexGuard<'static, ()> {

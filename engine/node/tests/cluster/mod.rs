@@ -5,6 +5,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod impostor;
+pub(crate) mod look;
 mod namespaces;
 mod network;
 pub(crate) mod proxy;
@@ -89,6 +90,8 @@ pub(crate) struct Cluster {
 /// One node's place: its directory stays when its process goes.
 struct Place {
     dir: PathBuf,
+    /// Beside the directory: what happens to its disk does not happen to the log.
+    log: PathBuf,
     secret: [u8; 32],
     process: Option<NodeProcess>,
     is_paused: bool,
@@ -122,11 +125,14 @@ impl Cluster {
     }
 
     fn write_directory(&self, place: usize) {
-        let node = &self.nodes[place];
-        std::fs::create_dir_all(&node.dir).unwrap();
-        write_private(&node.dir.join("node.key"), format!("{}\n", Hash(node.secret)).as_bytes());
-        std::fs::write(node.dir.join("boot"), "0\n").unwrap();
-        std::fs::write(node.dir.join("genesis"), self.genesis.encode().unwrap()).unwrap();
+        let dir = &self.nodes[place].dir;
+        std::fs::create_dir_all(dir).unwrap();
+        let key = format!("{}\n", Hash(self.nodes[place].secret));
+        write_durably(&dir.join("node.key"), key.as_bytes());
+        write_durably(&dir.join("genesis"), &self.genesis.encode().unwrap());
+        for ancestor in dir.ancestors().take(2) {
+            std::fs::File::open(ancestor).unwrap().sync_all().unwrap();
+        }
     }
 
     /// Starts several nodes side by side: one alone may have to wait for the others before it serves.
@@ -157,7 +163,7 @@ impl Cluster {
         let node = &self.nodes[place];
         let mut settings: Vec<&str> = listen.as_deref().into_iter().collect();
         settings.extend(self.plan.settings.iter().chain(&node.settings).map(String::as_str));
-        let log = std::fs::File::options().create(true).append(true).open(log_path(&node.dir)).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(&node.log).unwrap();
         let namespace = self.network.namespace(place);
         let process = NodeProcess::spawn(&node.dir, &settings, |command| {
             command.stderr(Stdio::from(log)).env(DIES_WITH_PARENT_VARIABLE, "1");
@@ -223,7 +229,7 @@ impl Cluster {
 
     /// What the node wrote to its log, over all its starts.
     pub(crate) fn log(&self, place: usize) -> String {
-        std::fs::read_to_string(log_path(&self.nodes[place].dir)).unwrap_or_default()
+        std::fs::read_to_string(&self.nodes[place].log).unwrap_or_default()
     }
 
     /// Settings of one node alone, from its next start on.
@@ -257,6 +263,14 @@ impl Cluster {
     /// Whether the process has ended by itself.
     pub(crate) fn has_ended(&mut self, place: usize) -> bool {
         self.nodes[place].process.as_mut().expect("a node that was started").has_ended()
+    }
+
+    /// kill -9 of everybody who has not ended by himself.
+    pub(crate) fn kill_all(&mut self) {
+        for node in &mut self.nodes {
+            node.is_paused = false;
+            node.process = None; // Dropping kills.
+        }
     }
 
     /// Clears the place of a node that has ended by itself.
@@ -371,6 +385,7 @@ impl Place {
     fn make(home: &Path, place: usize) -> Self {
         Self {
             dir: home.join(format!("node-{place}")),
+            log: home.join(format!("node-{place}.log")),
             secret: random(),
             process: None,
             is_paused: false,
@@ -408,16 +423,14 @@ fn member(network: &Network, place: usize, secret: &[u8; 32]) -> Member {
     Member { node, name: format!("node-{place}"), address: network.public_address(place).to_string() }
 }
 
-fn log_path(dir: &Path) -> PathBuf {
-    dir.join("stderr.log")
-}
-
-fn write_private(path: &Path, bytes: &[u8]) {
+/// Private, as a key has to be, and on disk: a test may take the power away at any moment.
+fn write_durably(path: &Path, bytes: &[u8]) {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file =
         std::fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(path).unwrap();
     file.write_all(bytes).unwrap();
+    file.sync_all().unwrap();
 }
 
 pub(crate) fn random<const BYTES: usize>() -> [u8; BYTES] {

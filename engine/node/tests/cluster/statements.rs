@@ -96,13 +96,13 @@ impl Statements {
         self.signed.keys().filter(|place| is_meant(place)).count()
     }
 
-    /// The highest epoch in which a node signed anything.
-    pub(crate) fn highest_epoch(&self, node: NodeId) -> u64 {
+    /// The highest epoch that a node stood for, led or granted.
+    pub(crate) fn highest_epoch_of_elections(&self, node: NodeId) -> u64 {
         let epoch = |place: &SignedPlace| match *place {
             SignedPlace::Grant(who, epoch)
             | SignedPlace::Ballot(who, epoch)
-            | SignedPlace::Vote(who, epoch, _)
             | SignedPlace::Header(who, epoch, _) => (who == node).then_some(epoch),
+            SignedPlace::Vote(..) => None, // Its durable note is the block itself.
         };
         self.signed.keys().filter_map(epoch).max().unwrap_or(0)
     }

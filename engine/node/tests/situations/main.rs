@@ -1,6 +1,7 @@
 //! Real nodes in processes of their own, real clients, real files: what must hold when things go wrong.
 
 mod raw;
+#[allow(dead_code, reason = "other test programs use it, too")]
 mod support;
 
 mod a_client_dies_inside_a_put;

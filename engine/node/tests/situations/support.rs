@@ -192,7 +192,11 @@ fn be_a_node() {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
     }
     let config = small_config(Path::new(&dir), &settings);
-    tracing_subscriber::fmt().with_env_filter(&*config.log).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(&*config.log)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
     let node = match Node::start(config) {
         Ok(node) => node,
         Err(error) => {
