@@ -42,7 +42,7 @@ impl Machine {
         let is_same = flight.note(sequence).verdict == verdict;
         self.checked = sequence;
         if !is_same {
-            self.counters.verdicts_contradicted += 1;
+            self.doubt_verdict(sequence);
         }
     }
 }

@@ -74,7 +74,8 @@ impl Machine {
         let is_ahead = self.skewed.is_some_and(|(ahead, at)| {
             ahead == epoch && self.now.mono.since(at) < self.timers.election_ns_max
         });
-        if !is_voter || is_ahead || self.is_barred(from) || !self.consensus.may_follow(epoch, from) {
+        let is_refused = self.is_barred(from) || self.gives_up_on(from);
+        if !is_voter || is_ahead || is_refused || !self.consensus.may_follow(epoch, from) {
             self.counters.messages_stale += 1;
             return false;
         }
@@ -354,7 +355,8 @@ impl Machine {
     /// What this node acknowledges now. [P-45, P-58]
     pub(crate) fn ack(&self) -> Ack {
         let following = &self.following;
-        let mut durable = self.consensus.own_durable().min(following.matched).min(following.sealed);
+        let through = following.matched.min(following.sealed).min(self.trusted_through());
+        let mut durable = self.consensus.own_durable().min(through);
         if self.is_repairing() {
             durable = Sequence::NONE;
         }

@@ -15,6 +15,7 @@ extern crate std;
 mod appends;
 mod check;
 mod config;
+mod doubt;
 mod election;
 mod event;
 mod flight;

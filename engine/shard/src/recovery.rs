@@ -58,7 +58,7 @@ impl Machine {
     fn recover_evidence(&mut self, bytes: &[u8]) -> Result<(), RecoverError> {
         let report = SignedEvidence::decode(bytes)?;
         // Against one who is no member any more, it is kept in the log and nowhere else.
-        let _ = self.voting.watch.accept(report, true, self.governing.rules.effective());
+        let _ = self.voting.watch.accept(report, true, self.governing.rules.judged());
         Ok(())
     }
 

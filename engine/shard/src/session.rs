@@ -224,6 +224,7 @@ impl Sessions {
     }
 
     /// How many applied records could still be taken back.
+    #[cfg(test)]
     pub(crate) fn uncommitted_count(&self) -> usize {
         self.journal.len()
     }

@@ -11,6 +11,7 @@ use io_oi_record::message::{Message, WantHeader};
 use io_oi_record::{BallotGrant, BlockHeader, NodeId, QuorumCertificate, Sequence, Vote};
 use io_oi_record::{ClusterId, Nanos, ShardId};
 
+use crate::doubt::Doubt;
 use crate::event::Lane;
 use crate::machine::Machine;
 use crate::peers::To;
@@ -27,6 +28,8 @@ const TARGETS_MAX: usize = 4;
 pub(crate) struct Voting {
     pub(crate) certifier: Certifier,
     pub(crate) watch: Watch,
+    /// A contradicted verdict that is not charged yet.
+    pub(crate) doubt: Option<Doubt>,
     /// Ends of blocks that this node is to vote for.
     targets: VecDeque<Sequence>,
     voted_at: Nanos,
@@ -44,6 +47,7 @@ impl Voting {
         Self {
             certifier: Certifier::new(),
             watch: Watch::new(cluster, shard, own),
+            doubt: None,
             targets: VecDeque::with_capacity(TARGETS_MAX),
             voted_at: Nanos::ZERO,
             votes_at: None,
@@ -135,7 +139,7 @@ impl Machine {
         let through = if self.role() == Role::Leading {
             durable.min(self.own_signed_through)
         } else {
-            durable.min(self.following.matched).min(self.following.sealed)
+            durable.min(self.following.matched).min(self.following.sealed).min(self.trusted_through())
         };
         (takes_part && is_of_epoch, target <= through)
     }
@@ -211,6 +215,7 @@ impl Machine {
 
     /// A header whose signature was checked.
     pub(crate) fn see_header(&mut self, header: &Signed<BlockHeader>) {
+        self.settle_doubt(header);
         if let Some(evidence) = self.voting.watch.see_header(header, self.governing.rules.effective()) {
             self.accuse(evidence);
         }

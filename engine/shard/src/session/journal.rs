@@ -62,6 +62,7 @@ impl Journal {
         self.entries.back().map(|(sequence, _)| *sequence)
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
