@@ -43,7 +43,12 @@ pub(crate) fn decide(view: &View, operator: &Operator, change: &Change) -> Resul
             Ok(receipts) => return Ok(Decided { number, receipts, took: began.elapsed() }),
             // Another operator was faster: what this one signed can never happen any more.
             Err(Failure::Refused { name, .. }) if name == RefusalCode::GovernanceNumber.name() => {}
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                if matches!(failure, Failure::Refused { .. }) && is_untouched(view, number) {
+                    archive.forget(&status, number)?; // Refused for good: the number is free for another change.
+                }
+                return Err(failure);
+            }
         }
     }
     Err(Failure::with_help(
@@ -94,6 +99,11 @@ fn operator_key(view: &View, operator: &Operator) -> Result<PathBuf, Failure> {
     of_dev.ok_or_else(|| Failure::Usage {
         what: "a decision needs an operator's key: --operator-key FILE or IO_OI_OPERATOR_KEY".to_owned(),
     })
+}
+
+/// Whether no shard has a decision of this number.
+fn is_untouched(view: &View, number: u64) -> bool {
+    view.status().is_ok_and(|status| newest(&status) < number)
 }
 
 /// The highest number that any shard has.
@@ -205,6 +215,12 @@ impl Archive {
         })?;
         keys::replace(&path, &signed.encode().map_err(|error| Failure::Usage { what: error.to_string() })?)?;
         Ok(signed)
+    }
+
+    fn forget(&self, status: &Status, number: u64) -> Result<(), Failure> {
+        let path = self.path(&status.cluster, number);
+        fs::remove_file(&path)
+            .map_err(|error| Failure::other(format!("cannot remove {}: {error}", path.display())))
     }
 
     /// Shards that missed a decision get it now, byte for byte.
