@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::start_words;
 
-const RUN: &[&str] = &["cargo", "run", "--quiet", "--profile", "sim", "--package", "io_oi_sim", "--"];
+const RUN: &[&str] =
+    &["cargo", "run", "--quiet", "--profile", "sim", "--package", "io_oi_sim", "--features", "quick", "--"];
 
 pub(super) fn start(root: &Path, more: &[&str]) -> Result<()> {
     let words: Vec<&str> = RUN.iter().chain(more).copied().collect();

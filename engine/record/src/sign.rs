@@ -126,7 +126,12 @@ impl Signer {
     /// Signs a statement that has several signers, a genesis for instance.
     #[must_use]
     pub fn sign_as_witness<S: Statement>(&self, statement: &S) -> Signature {
-        statement.with_signed_bytes(|bytes| Signature(self.key.sign(bytes).to_bytes()))
+        statement.with_signed_bytes(|bytes| {
+            let signature = Signature(self.key.sign(bytes).to_bytes());
+            #[cfg(feature = "verify_once")]
+            once::note(self.key.verifying_key().as_bytes(), bytes, &signature);
+            signature
+        })
     }
 
     /// A secret for one purpose of this node alone, derived from its key; `purpose` must be unique in the program.
@@ -185,13 +190,24 @@ impl VerifyingKey {
     }
 
     fn verify_bytes(&self, bytes: &[u8], signature: &Signature) -> Result<(), VerifyError> {
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        self.key.verify_strict(bytes, &signature).map_err(|_| VerifyError::SignatureWrong)
+        #[cfg(feature = "verify_once")]
+        if once::is_known(self.key.as_bytes(), bytes, signature) {
+            return Ok(());
+        }
+        let checked = ed25519_dalek::Signature::from_bytes(&signature.0);
+        self.key.verify_strict(bytes, &checked).map_err(|_| VerifyError::SignatureWrong)?;
+        #[cfg(feature = "verify_once")]
+        once::note(self.key.as_bytes(), bytes, signature);
+        Ok(())
     }
 }
 
 /// Checks that the key which the statement names signed it.
 pub fn verify<S: Statement>(statement: &S, signature: &Signature) -> Result<(), VerifyError> {
+    #[cfg(feature = "verify_once")]
+    if statement.with_signed_bytes(|bytes| once::is_known(&statement.signed_by(), bytes, signature)) {
+        return Ok(());
+    }
     VerifyingKey::new(&statement.signed_by())?.verify(statement, signature)
 }
 
@@ -199,5 +215,7 @@ pub fn verify<S: Statement>(statement: &S, signature: &Signature) -> Result<(), 
 const _: () =
     assert!(StatementKind::Evidence as u8 == 7 && Noun::Evidence as u8 == 11 && FORMAT_VERSION == 1);
 
+#[cfg(feature = "verify_once")]
+mod once;
 #[cfg(test)]
 mod tests;
