@@ -318,10 +318,10 @@ impl Machine {
         self.chain.forget_before(self.points.disk_quorum);
     }
 
-    /// A checked certificate of a quorum over a block of our chain stands durably in our log. [P-54]
+    /// A checked certificate of a quorum over a block of our chain stands durably in our log. It counts as far as this node
+    /// has been told of the commit: nobody shows a commit before its leader does. [P-54, P-113]
     pub fn learn_certified(&mut self, through: Sequence) {
-        self.learn_committed(through);
-        self.points.certified = self.points.certified.max(through);
+        self.points.certified = self.points.certified.max(through.min(self.points.disk_quorum));
     }
 
     /// Through which sequence the chain has reached a level of durability. [P-54]

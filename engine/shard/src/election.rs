@@ -67,6 +67,8 @@ impl Machine {
         if self.consensus.leader().is_some() {
             self.consensus.step_down();
             self.notices.push(Notice::NoLeader);
+        } else {
+            self.ask_peers();
         }
         self.arm_election();
         if self.may_stand() {

@@ -158,7 +158,7 @@ impl Machine {
 
     /// A block that is new here: behind our tip, or in the place of blocks that were never committed. Says whether it
     /// was taken. [P-35]
-    fn follow_block(&mut self, block: &Block<'_>, bytes: &[u8], hash: Hash) -> bool {
+    pub(crate) fn follow_block(&mut self, block: &Block<'_>, bytes: &[u8], hash: Hash) -> bool {
         if !self.appends.has_room_to_follow() || !self.withdrawing.is_empty() {
             return false; // Too much under way already: it is asked for again.
         }
@@ -249,10 +249,8 @@ impl Machine {
             self.following.matched = self.following.matched.max(message.tip);
         }
         self.hear_committed(message.committed);
-        let certified = message.certified.min(self.following.matched);
-        if certified > self.consensus.point(io_oi_record::Durability::Certified) {
-            self.consensus.learn_certified(certified.min(self.consensus.committed()));
-        }
+        self.certificate_through =
+            self.certificate_through.max(message.certified.min(self.following.matched));
         if is_at_tip && message.committed == message.tip {
             self.aim_at_idle_tip(message.tip);
         }

@@ -33,6 +33,7 @@ mod pending;
 mod poll;
 mod receive;
 mod recovery;
+mod repair;
 mod replication;
 mod reply;
 mod rewind;

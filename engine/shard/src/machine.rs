@@ -44,6 +44,7 @@ use crate::notices::Notices;
 use crate::peers::Peers;
 use crate::pending::{Pending, State};
 use crate::poll::Place;
+use crate::repair::Repair;
 use crate::replication::{Fetching, Source};
 use crate::reply::{Certifying, Cursor, refusal};
 use crate::rewind::Withdrawing;
@@ -111,6 +112,8 @@ pub struct Machine {
     pub(crate) withdrawing: Withdrawing,
     pub(crate) forwarding: Forwarding,
     pub(crate) voting: Voting,
+    /// Through where a certificate is known: in our log, or by the leader's word.
+    pub(crate) certificate_through: Sequence,
     /// As a leader: through where our own signatures were made in this epoch.
     pub(crate) own_signed_through: Sequence,
     /// Through where committed governance records were looked at.
@@ -133,6 +136,7 @@ pub struct Machine {
     /// The block that is to be voted for when it is sent.
     pub(crate) chosen_block: Option<Source>,
     pub(crate) fetching: Fetching,
+    pub(crate) repair: Repair,
     pub(crate) inbox: Inbox,
     pub(crate) handing: Option<Handing>,
     /// The newest record whose proposer waits for `mem-quorum`.
@@ -237,6 +241,7 @@ impl Machine {
             to_append: VecDeque::new(),
             withdrawing: Withdrawing::new(),
             forwarding: Forwarding::new(has_peers),
+            certificate_through: Sequence::NONE,
             voting: Voting::new(config.cluster, config.shard, node),
             own_signed_through: Sequence::NONE,
             governed_through: Sequence::NONE,
@@ -253,6 +258,7 @@ impl Machine {
             commit_due: false,
             chosen_block: None,
             fetching: Fetching::new(),
+            repair: Repair::new(),
             inbox: Inbox::new(),
             handing: None,
             mem_quorum_through: Sequence::NONE,
@@ -331,10 +337,12 @@ impl Machine {
         if self.consensus.committed() > self.governed_through {
             self.draw_consequences();
         }
+        self.consensus.learn_certified(self.certificate_through);
     }
 
     fn handle_elapsed(&mut self) {
         self.timing.told_wake = None;
+        self.fetching.may_ask = true;
         self.sealer.elapsed(self.now.mono);
         if !self.peers.is_empty() && self.phase == Phase::Running {
             self.elapse_hand_over();
@@ -629,10 +637,8 @@ impl Machine {
 
     /// A certificate is on disk: what it covers of our chain is certified. [P-54]
     fn handle_certificate_durable(&mut self, last: Sequence) {
-        if last <= self.consensus.tip().sequence {
-            self.consensus.learn_certified(last);
-            self.commit_due |= self.is_leading() && self.certifying.is_urgent();
-        }
+        self.certificate_through = self.certificate_through.max(last);
+        self.commit_due |= self.is_leading() && self.certifying.is_urgent();
     }
 
     /// What is committed and was shown lands: memory, journals and queues let go of it, the state hash takes it in.

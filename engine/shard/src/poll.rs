@@ -20,7 +20,7 @@ use crate::session::{Answer, Standing};
 use crate::status::Role;
 
 /// An effect that borrows nothing yet; small, because it is copied on the fast path.
-enum Step {
+pub(crate) enum Step {
     Judge(JudgeOrigin),
     JudgeAgain(Sequence),
     AppendNote(Place),
@@ -389,7 +389,7 @@ impl Machine {
         if self.peers.is_empty() {
             return None;
         }
-        self.next_block_send().or_else(|| self.next_forward())
+        self.next_block_send().or_else(|| self.next_repair()).or_else(|| self.next_forward())
     }
 
     fn next_block_send(&mut self) -> Option<Step> {

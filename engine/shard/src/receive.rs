@@ -36,6 +36,8 @@ impl Machine {
             Message::Deny(deny) => self.handle_deny(deny),
             Message::Want(want) => self.handle_want(from, want),
             Message::WantHeader(question) => self.handle_want_header(from, question),
+            Message::FetchBlock(question) => self.handle_fetch_block(from, question),
+            Message::FetchedBlock(bytes) => self.handle_fetched_block(from, bytes),
             Message::Header(header) => self.handle_header(header),
             Message::Vote(vote) => self.handle_vote(from, epoch, vote),
             Message::Evidence(bytes) => self.handle_evidence(bytes),

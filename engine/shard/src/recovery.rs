@@ -43,13 +43,12 @@ impl Machine {
         Ok(())
     }
 
-    /// What a certificate covers was committed; it is believed because this node checked it before it wrote it. [P-71]
+    /// A certificate is believed because this node checked it before it wrote it. [P-71]
     fn recover_certificate(&mut self, bytes: &[u8]) -> Result<(), RecoverError> {
         let certificate = QuorumCertificate::decode(bytes)?;
         let link = self.consensus.chain().ending_at(certificate.sequence);
         if link.is_some_and(|link| link.tip.hash == certificate.block) {
-            self.consensus.learn_certified(certificate.sequence);
-            self.sessions.settle_through(certificate.sequence);
+            self.certificate_through = self.certificate_through.max(certificate.sequence);
         }
         self.voting.certifier.note_certificate(&certificate);
         Ok(())

@@ -20,6 +20,8 @@ const LAGGING_SEQUENCES: u64 = 100_000;
 /// A block read back from the log for followers that are far behind.
 pub(crate) struct Fetching {
     asked: Sequence,
+    /// Not again at once after the log had nothing.
+    pub(crate) may_ask: bool,
     first: Sequence,
     last: Sequence,
     bytes: Vec<u8>,
@@ -28,11 +30,24 @@ pub(crate) struct Fetching {
 impl Fetching {
     pub(crate) fn new() -> Self {
         let (asked, first, last) = (Sequence::NONE, Sequence::NONE, Sequence::NONE);
-        Self { asked, first, last, bytes: Vec::new() }
+        Self { asked, may_ask: true, first, last, bytes: Vec::new() }
     }
 
-    fn holds(&self, sequence: Sequence) -> bool {
+    pub(crate) fn holds(&self, sequence: Sequence) -> bool {
         !self.first.is_none() && self.first <= sequence && sequence <= self.last
+    }
+
+    /// Whether the block that holds `sequence` is to be read now.
+    pub(crate) fn ask(&mut self, sequence: Sequence) -> bool {
+        let asks = self.asked.is_none() && self.may_ask;
+        if asks {
+            self.asked = sequence;
+        }
+        asks
+    }
+
+    pub(crate) fn last(&self) -> Sequence {
+        self.last
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -73,8 +88,7 @@ impl Machine {
                 peer.note_sent(self.fetching.last);
                 return Some(NextBlock::Send { to: peer.node, source: Source::Fetched(self.fetching.last) });
             }
-            if self.fetching.asked.is_none() {
-                self.fetching.asked = peer.next;
+            if self.fetching.ask(peer.next) {
                 return Some(NextBlock::Fetch(peer.next));
             }
         }
@@ -89,7 +103,8 @@ impl Machine {
         self.fetching.asked = Sequence::NONE;
         let header = bytes.and_then(|bytes| BlockHeader::decode_first(bytes).ok());
         let (Some((header, _)), Some(bytes)) = (header, bytes) else {
-            self.fetching.first = Sequence::NONE;
+            (self.fetching.first, self.fetching.may_ask) = (Sequence::NONE, false);
+            self.repair.forget(sequence);
             return;
         };
         self.fetching.bytes.clear();

@@ -9,6 +9,7 @@ use io_oi_record::{Ballot, Epoch, NodeId, RefusalCode, Round, SessionId, Session
 use crate::event::Lane;
 use crate::machine::Machine;
 use crate::peers::To;
+use crate::replication::Source;
 
 impl Machine {
     /// Encodes a message; its length.
@@ -27,6 +28,19 @@ impl Machine {
         let epoch = ballot.statement.epoch;
         let written = message.encode(group.cluster, group.shard, epoch, &mut self.out);
         written.expect("every message fits the buffer made for the longest")
+    }
+
+    /// A committed block for a member that asked for it.
+    pub(crate) fn write_fetched_block(&mut self, source: Source) -> usize {
+        self.written = None;
+        let block = match source {
+            Source::Memory(last) => self.flights.whole_holding(last).expect("it was found just now").bytes(),
+            Source::Fetched(_) => self.fetching.bytes(),
+        };
+        let (group, epoch) = (self.consensus.group(), self.consensus.epoch());
+        let message = Message::FetchedBlock(block);
+        let written = message.encode(group.cluster, group.shard, epoch, &mut self.out);
+        written.expect("a block message fits the buffer made for it")
     }
 
     /// The oldest of our proposals that are to be sent.
