@@ -2,7 +2,7 @@
 //!
 //! Invariant: a counter never goes back while the node lives, unless its label says what it is now (`*_now`, tips).
 
-use io_oi_record::{Nanos, Now, Outcome, RefusalCode};
+use io_oi_record::{Hash, Nanos, Now, Outcome, RefusalCode};
 use io_oi_shard::{Machine, Role};
 use io_oi_shm::counters::{CounterIndex, Writer};
 use io_oi_shm::{CreateError, hot};
@@ -147,9 +147,20 @@ fn values(look: &Look<'_>) -> [u64; LABELS.len() - LEASE_LABELS - SUMMED] {
     let frames_dropped = tally.frames_unsent + peers.as_ref().map_or(0, Peers::frames_dropped);
     [
         role_number(machine.role()),
+        machine.leader().map_or(0, |leader| leader.tag().0),
+        machine.certified().get(),
+        machine.roster().number(),
+        machine.evidence().count() as u64,
+        machine.state_hash().0.get(),
+        first_word(&machine.state_hash().1),
         machine.members_version(),
         tally.withdrawn,
         counters.messages_refused,
+        counters.messages_stale,
+        counters.signatures_checked,
+        counters.votes,
+        counters.verdicts_contradicted,
+        counters.rewinds,
         net.frames_sent,
         net.frames_received,
         frames_dropped,
@@ -198,6 +209,12 @@ fn values(look: &Look<'_>) -> [u64; LABELS.len() - LEASE_LABELS - SUMMED] {
     ]
 }
 
+/// Enough of a hash to see that two nodes differ.
+fn first_word(hash: &Hash) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash.0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// What a node is in its shard, as the board says it.
 fn role_number(role: Role) -> u64 {
     match role {
@@ -216,13 +233,24 @@ const LEASE_UNTIL: CounterIndex = CounterIndex(1);
 const LEASE_LABELS: usize = 2;
 
 /// The lease's, then those in the order of `values`, then the sums over the flush histogram; one `refused_*` per refusal code follows.
-const LABELS: [&str; 56] = [
+const LABELS: [&str; 67] = [
     "lease_epoch",
     "lease_until_ns",
     "role",
+    "leader_tag",
+    "certified",
+    "governance",
+    "evidence",
+    "state_hash_sequence",
+    "state_hash",
     "members_version",
     "withdrawn",
     "messages_refused",
+    "messages_stale",
+    "signatures_checked",
+    "votes",
+    "verdicts_contradicted",
+    "rewinds",
     "frames_sent",
     "frames_received",
     "frames_dropped",

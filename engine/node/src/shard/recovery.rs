@@ -232,8 +232,9 @@ fn bytes_of_files(path: &Path) -> u64 {
     entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
-/// Two versions for each record that can be in flight: one filling block, the pipeline, one being shown.
-const VERSIONS_MAX: u32 = (2 * (BLOCKS_IN_FLIGHT_MAX + 2) * BLOCK_RECORDS_MAX) as u32;
+/// Two versions for each record that can be in flight: one filling block, the pipeline, one being shown; and as many again
+/// that an election left undecided.
+const VERSIONS_MAX: u32 = (4 * (BLOCKS_IN_FLIGHT_MAX + 2) * BLOCK_RECORDS_MAX) as u32;
 const PROGRESS_EVERY_FRAMES: u64 = 256;
 /// Each time a quarter more: what still does not fit then was never held by a tier of the configured size.
 const ENLARGEMENTS_MAX: u32 = 4;
