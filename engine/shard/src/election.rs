@@ -113,6 +113,9 @@ impl Machine {
             sequence: claim.tip_sequence,
             bytes: claim.encode(),
         });
+        if planted!(self, ClaimUnflushed) {
+            self.handle_claim_durable(claim.epoch);
+        }
     }
 
     /// The claim is flushed: it is this node's own ballot, and the others may be asked. [P-22, P-23]
@@ -194,6 +197,9 @@ impl Machine {
 
     /// Whether a leader was heard so recently that nobody else gets a vote. [P-29]
     pub(crate) fn is_sticky(&self) -> bool {
+        if planted!(self, NotSticky) {
+            return false;
+        }
         let now = self.now.mono;
         if now < self.timing.silent_until {
             return true;
@@ -240,6 +246,14 @@ impl Machine {
                 self.send_grant(ballot.epoch, from)
             }
             BallotAnswer::Again => {} // The flush that covers the promise sends it.
+            BallotAnswer::Deny if planted!(self, GrantTwice) && ballot.epoch == self.consensus.promised() => {
+                self.send_grant(ballot.epoch, from);
+            }
+            BallotAnswer::Deny
+                if planted!(self, GrantStaleLog) && is_open && ballot.epoch > self.consensus.promised() =>
+            {
+                self.promise(ballot.epoch, from);
+            }
             BallotAnswer::Grant | BallotAnswer::Deny => {
                 let promised = self.consensus.promised().max(self.epoch());
                 let deny = Message::Deny(Deny { promised });
@@ -259,6 +273,9 @@ impl Machine {
         let entry = Entry::Grant(epoch, candidate);
         let sequence = self.consensus.tip().sequence;
         self.appends.push_note(Note { kind: LogKind::Grant, entry, epoch, sequence, bytes: note.encode() });
+        if planted!(self, GrantUnflushed) {
+            self.send_grant(epoch, candidate);
+        }
     }
 
     /// The promise is on disk: now it may be given away. [P-26]

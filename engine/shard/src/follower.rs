@@ -226,7 +226,9 @@ impl Machine {
 
     /// Everything through `committed`, as far as our chain is the leader's, is committed. [P-56]
     fn hear_committed(&mut self, committed: Sequence) {
-        let known = committed.min(self.following.matched);
+        let tip = self.consensus.tip().sequence;
+        let shared = if planted!(self, CommitsUnmatched) { tip } else { self.following.matched };
+        let known = committed.min(shared);
         if known > self.consensus.committed() && self.consensus.chain().ending_at(known).is_some() {
             self.consensus.learn_committed(known);
         }
@@ -355,6 +357,9 @@ impl Machine {
         let following = &self.following;
         let through = following.matched.min(following.sealed).min(self.trusted_through());
         let mut durable = self.consensus.own_durable().min(through);
+        if planted!(self, AckUnflushed) {
+            durable = through;
+        }
         if self.is_repairing() {
             durable = Sequence::NONE;
         }

@@ -86,15 +86,22 @@ impl Machine {
     /// Until when (on the monotonic clock) a read of this node's committed state is linearizable; zero for not at all.
     /// A leader has a lease once it has committed in its own epoch. [P-110]
     pub fn lease_until(&self) -> Nanos {
-        let leads = self.role() == Role::Leading && self.has_committed_in_epoch() && self.handing.is_none();
+        let may_read = self.has_committed_in_epoch() || planted!(self, LeaseBeforeCommit);
+        let leads = self.role() == Role::Leading && may_read && self.handing.is_none();
         if !leads {
             return Nanos::ZERO;
         }
         let heard_at = self.quorum_heard_at(self.rounds.void_through);
+        if planted!(self, LeaseWithoutQuorum) {
+            return self.now.mono.saturating_add(self.timers.election_ns_min);
+        }
         if heard_at == Nanos::ZERO {
             return Nanos::ZERO;
         }
         let timers = &self.timers;
+        if planted!(self, LeaseTooLong) {
+            return heard_at.saturating_add(20 * timers.election_ns_max);
+        }
         let drift_ns = timers.election_ns_min / 1_000_000 * timers.drift_ppm * 2 + 1;
         heard_at.saturating_add(timers.election_ns_min.saturating_sub(drift_ns))
     }

@@ -12,6 +12,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[macro_use]
+mod planted;
+
 mod appends;
 mod check;
 mod config;
@@ -47,6 +50,8 @@ mod write;
 pub use config::{Capacity, Config, ConfigError, Timers, Verify};
 pub use event::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Origin, PublishStage};
 pub use machine::{Counters, Machine};
+#[cfg(feature = "planted")]
+pub use planted::Planted;
 pub use recovery::RecoverError;
 pub use session::{ProposalState, SessionState};
 pub use status::{MuteReason, Notice, PeerStatus, Role, Status};

@@ -59,6 +59,8 @@ pub struct Machine {
     pub(crate) signer: Signer,
     pub(crate) arbitrators: Hash,
     pub(crate) own_session: SessionId,
+    #[cfg(feature = "planted")]
+    pub(crate) planted: Option<crate::planted::Planted>,
     pub(crate) phase: Phase,
     pub(crate) timers: Timers,
     pub(crate) capacity: Capacity,
@@ -202,6 +204,8 @@ impl Machine {
             signer: config.signer,
             arbitrators: config.arbitrators,
             own_session: SessionId::of_node(node.tag(), config.boot),
+            #[cfg(feature = "planted")]
+            planted: None,
             phase: Phase::Recovering,
             timers: config.timers,
             capacity,
@@ -559,6 +563,9 @@ impl Machine {
     pub(crate) fn sequence_pending(&mut self, verdict: Verdict) {
         let proposal = self.pending.proposal();
         let sequence = self.flights.filled().next_sequence();
+        let lies =
+            planted!(self, WrongVerdict) && proposal.operation.has_key() && sequence.0.is_multiple_of(16);
+        let verdict = if lies { Verdict::Refuse(RefusalCode::PreconditionFailed) } else { verdict };
         let record = Record::of(sequence, self.pending.session, &proposal, verdict);
         let filling = self.flights.filling();
         let is_governance = proposal.operation == Operation::Govern;
@@ -630,6 +637,9 @@ impl Machine {
         }
         let before = self.consensus.committed();
         self.consensus.handle_own_durable(last);
+        if planted!(self, CommitsAlone) && self.is_leading() {
+            self.consensus.learn_committed(last);
+        }
         self.commit_due |= self.is_leading() && self.consensus.committed() > before;
         self.following.owes_ack = true;
         self.try_vote();

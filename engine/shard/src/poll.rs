@@ -174,6 +174,9 @@ impl Machine {
         if self.withdrawing.is_empty() {
             return None;
         }
+        if planted!(self, NoWithdrawal) {
+            while self.next_withdrawn().is_some() {}
+        }
         self.next_withdrawn().map(|(_, sequence)| Step::Withdraw(sequence))
     }
 
@@ -358,6 +361,9 @@ impl Machine {
     /// Records that are committed: shown as such, then answered; their block's memory is free after the last.
     fn next_settled(&mut self) -> Option<Step> {
         let mut committed = self.consensus.committed();
+        if planted!(self, PublishesHeld) {
+            committed = self.consensus.point(Durability::Local);
+        }
         if self.phase != Phase::Recovering {
             committed = committed.min(Sequence(self.shown.next.0 - 1));
         }
@@ -474,10 +480,24 @@ impl Machine {
         let (epoch, last_sequence) = (header.epoch, header.last_sequence());
         self.sealer.push_ready(Seal { epoch, last_sequence, header_hash, signature });
         self.post_seal(&header, header_hash, signature);
+        #[cfg(feature = "planted")]
+        if planted!(self, TwoHeaders) {
+            self.sign_another(&header);
+        }
         self.own_signed_through = last_sequence;
         self.counters.signatures += 1;
         self.try_vote();
         true
+    }
+
+    /// A second history, as the planted liar signs it.
+    #[cfg(feature = "planted")]
+    fn sign_another(&mut self, header: &io_oi_record::BlockHeader) {
+        let time = header.time.saturating_add(1);
+        let statement = io_oi_record::BlockHeader { time, ..*header };
+        let signature = self.signer.sign(&statement);
+        let lie = io_oi_record::evidence::Signed { statement, signature };
+        self.peers.post(To::All, Lane::Urgent, header.epoch, Message::Header(lie));
     }
 
     /// When to be woken: told once for each time, and again after each waking.

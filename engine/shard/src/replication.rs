@@ -178,12 +178,15 @@ impl Machine {
 
     /// How far another member has come. [P-50, P-58]
     pub(crate) fn handle_ack(&mut self, from: NodeId, epoch: io_oi_record::Epoch, ack: &Ack) {
-        if self.role() != Role::Leading || epoch != self.epoch() || self.is_barred(from) {
+        let is_stale = epoch != self.epoch() && !planted!(self, CountsStaleAcks);
+        if self.role() != Role::Leading || is_stale || self.is_barred(from) {
             self.counters.messages_stale += 1;
             return;
         }
+        let epoch = self.epoch();
         let chain = self.consensus.chain();
-        let is_ours = |last, hash| chain.ending_at(last).is_some_and(|link| link.tip.hash == hash);
+        let is_any = planted!(self, CountsStaleAcks);
+        let is_ours = |last, hash| chain.ending_at(last).is_some_and(|link| link.tip.hash == hash || is_any);
         let holds_ours = is_ours(ack.held, ack.held_hash);
         let is_durable = !ack.durable.is_none() && is_ours(ack.durable, ack.durable_hash);
         if let Some(voter) = self.consensus.members().voter_index(from) {
@@ -193,12 +196,29 @@ impl Machine {
             if is_durable {
                 let before = self.consensus.committed();
                 self.consensus.handle_durable(voter, epoch, ack.durable);
+                #[cfg(feature = "planted")]
+                if planted!(self, CommitsOldEpoch) {
+                    self.commit_by_counting();
+                }
                 self.commit_due |= self.consensus.committed() > before;
             }
         }
         self.note_round(from, ack.round);
         self.note_progress(from, ack, holds_ours, is_durable);
         self.advance_hand_over();
+    }
+
+    /// What a quorum has of any epoch, as the planted bug counts it.
+    #[cfg(feature = "planted")]
+    fn commit_by_counting(&mut self) {
+        let members = self.consensus.members();
+        let indices = members.voters().iter().filter_map(|voter| members.voter_index(*voter));
+        let mut durable: Vec<Sequence> = indices.map(|voter| self.consensus.durable_of(voter)).collect();
+        durable.sort_unstable_by(|left, right| right.cmp(left));
+        let point = durable[members.quorum_size() - 1];
+        if self.consensus.chain().ending_at(point).is_some() {
+            self.consensus.learn_committed(point);
+        }
     }
 
     fn note_progress(&mut self, from: NodeId, ack: &Ack, holds_ours: bool, is_durable: bool) {

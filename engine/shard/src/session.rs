@@ -83,6 +83,9 @@ pub(crate) struct Sessions {
     journal: Journal,
     last_found: usize,
     evicted_count: u64,
+    /// Takes every proposal for a new one.
+    #[cfg(feature = "planted")]
+    pub(crate) forgets: bool,
 }
 
 /// One session. The answers stand in the ring of the same number.
@@ -117,6 +120,8 @@ impl Sessions {
             journal: Journal::new(uncommitted_max),
             last_found: 0,
             evicted_count: 0,
+            #[cfg(feature = "planted")]
+            forgets: false,
         }
     }
 
@@ -279,6 +284,10 @@ impl Sessions {
 
     fn standing_in(&self, slot: usize, session_sequence: SessionSequence) -> Standing {
         let session = &self.slots[slot];
+        #[cfg(feature = "planted")]
+        if self.forgets {
+            return Standing::Fresh;
+        }
         if session_sequence > session.highest {
             return Standing::Fresh;
         }

@@ -136,6 +136,7 @@ impl Machine {
         let is_of_epoch =
             self.consensus.chain().ending_at(target).is_some_and(|link| link.tip.epoch == epoch);
         let durable = self.consensus.own_durable();
+        let durable = if planted!(self, VotesUnflushed) { self.consensus.tip().sequence } else { durable };
         let through = if self.role() == Role::Leading {
             durable.min(self.own_signed_through)
         } else {
@@ -160,6 +161,11 @@ impl Machine {
         self.counters.votes += 1;
         let epoch = self.epoch();
         self.peers.post(To::All, Lane::Urgent, epoch, Message::Vote(vote));
+        if planted!(self, TwoVotes) {
+            let statement = Vote { block: io_oi_record::Hash::ZERO, ..statement };
+            let lie = Signed { statement, signature: self.signer.sign(&statement) };
+            self.peers.post(To::All, Lane::Urgent, epoch, Message::Vote(lie));
+        }
         self.collect(&vote);
     }
 
