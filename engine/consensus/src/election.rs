@@ -163,6 +163,11 @@ impl Machine {
         self.life.promised()
     }
 
+    /// The log is damaged: claims to epochs through `epoch` may have stood there. [P-46]
+    pub fn lose_claims_through(&mut self, epoch: Epoch) {
+        self.life.lose_claims_through(epoch);
+    }
+
     /// Whether the log claims `epoch` for this node. [P-44]
     pub fn has_claimed(&self, epoch: Epoch) -> bool {
         self.life.has_claimed(epoch)

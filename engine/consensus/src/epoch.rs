@@ -45,6 +45,8 @@ pub struct EpochLife {
     first_sequence: Sequence,
     /// Every epoch that the log claims for this node, in order.
     claimed: Vec<Epoch>,
+    /// Claims through here may stand in what is damaged of the log.
+    claims_lost_through: Epoch,
 }
 
 impl EpochLife {
@@ -63,6 +65,7 @@ impl EpochLife {
             grants: VoterSet::EMPTY,
             first_sequence: Sequence::NONE,
             claimed: Vec::with_capacity(CLAIMS_EXPECTED),
+            claims_lost_through: Epoch::NONE,
         }
     }
 
@@ -248,7 +251,12 @@ impl EpochLife {
 
     /// Whether the log claims `epoch` for this node.
     pub fn has_claimed(&self, epoch: Epoch) -> bool {
-        self.claimed.binary_search(&epoch).is_ok()
+        epoch <= self.claims_lost_through || self.claimed.binary_search(&epoch).is_ok()
+    }
+
+    /// The log is damaged: claims to epochs through `epoch` may have stood there. [P-46]
+    pub fn lose_claims_through(&mut self, epoch: Epoch) {
+        self.claims_lost_through = epoch;
     }
 
     /// Whether the claim to `epoch` is durable and the epoch still open for signing. [P-40]

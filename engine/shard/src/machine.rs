@@ -199,8 +199,12 @@ impl Machine {
         let has_peers = !peers.is_empty();
         let capacity = config.capacity;
         let uncommitted_max = (BLOCKS_IN_FLIGHT_MAX + 1) * capacity.block_records_max;
+        let mut consensus = consensus::Machine::new(group, members);
+        if !config.held_floor.is_none() {
+            consensus.lose_claims_through(config.promised);
+        }
         Ok(Self {
-            consensus: consensus::Machine::new(group, members),
+            consensus,
             signer: config.signer,
             arbitrators: config.arbitrators,
             own_session: SessionId::of_node(node.tag(), config.boot),
