@@ -16,6 +16,8 @@ pub struct Endpoint<I: Io = Udp> {
     io: I,
     core: Core,
     buffer: Vec<u8>,
+    /// The last `poll` left its packets to the caller's `flush`.
+    had_frames: bool,
 }
 
 impl Endpoint<Udp> {
@@ -34,7 +36,8 @@ impl Endpoint<Udp> {
 impl<I: Io> Endpoint<I> {
     /// Over any carrier of datagrams.
     pub fn with_io(io: I, config: Config) -> Result<Self, BindError> {
-        Ok(Endpoint { core: Core::new(config)?, buffer: Vec::with_capacity(io.segments_max() * 2048), io })
+        let buffer = Vec::with_capacity(io.segments_max() * 2048);
+        Ok(Endpoint { core: Core::new(config)?, io, buffer, had_frames: false })
     }
 
     /// Receives, runs timers, dials, sends. `now_ns` is monotonic. True: something came, or waits in `next_frame`.
@@ -46,10 +49,12 @@ impl<I: Io> Endpoint<I> {
             self.core.advance();
         }
         let has_frames = self.core.has_frames();
-        if !has_frames {
-            // Whoever takes frames answers them, and the answer carries the acknowledgement: `flush` sends both.
+        // Whoever takes frames answers them, and the answer carries the acknowledgement: `flush` sends both.
+        // A caller that leaves frames where they are must not silence the connection with it.
+        if !has_frames || self.had_frames {
             self.flush();
         }
+        self.had_frames = has_frames;
         received || has_frames
     }
 
@@ -58,7 +63,7 @@ impl<I: Io> Endpoint<I> {
         if !self.core.has_to_send() {
             return;
         }
-        let Endpoint { io, core, buffer } = self;
+        let Endpoint { io, core, buffer, .. } = self;
         core.transmit(io.segments_max(), buffer, &mut |to, bytes, segment_bytes| {
             io.send(to, bytes, segment_bytes)
         });

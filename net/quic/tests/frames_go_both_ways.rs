@@ -96,6 +96,22 @@ fn a_loop_that_polls_only_when_told_never_oversleeps() {
 }
 
 #[test]
+fn a_loop_that_only_polls_keeps_its_connections_and_its_frames() {
+    let mut world = World::new(2);
+    let (mut one, mut other) = (world.places[0].take().unwrap(), world.places[1].take().unwrap());
+    for turn in 1..200_000_u64 {
+        one.end.poll(turn * cable::TURN_NS);
+        other.end.poll(turn * cable::TURN_NS);
+        if turn == 2_000 {
+            one.end.send(&other.node.key, Lane::Bulk, b"kept").unwrap();
+        }
+    }
+    assert!(one.end.is_connected(&other.node.key));
+    assert_eq!(one.end.stats().connections, 1);
+    assert_eq!(other.end.next_frame().unwrap().bytes, b"kept");
+}
+
+#[test]
 fn frames_pass_over_the_kernel() {
     let nodes = nodes(2);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
