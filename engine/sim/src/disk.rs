@@ -69,6 +69,10 @@ impl Medium {
         self.disk.set_space_bytes(0);
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// The next flush fails.
     pub(crate) fn fail_next_flush(&self) {
         self.disk.set_fail_flush(true);

@@ -134,14 +134,14 @@ fn work(wish: &Wish, next: &AtomicU64, end: u64, tally: &Mutex<Tally>) {
         if seed >= end {
             return;
         }
-        let began = Instant::now();
+        let began_ns = cpu_ns();
         let outcome = std::panic::catch_unwind(|| {
             run(&Options { seed, nodes: wish.nodes, bug: wish.bug, story_lines: 0 })
         });
         let outcome = outcome.unwrap_or_else(|_| panicked(seed));
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.seeds += 1;
-        tally.cpu_ns += began.elapsed().as_nanos() as u64;
+        tally.cpu_ns += cpu_ns() - began_ns;
         tally.simulated_ns += outcome.simulated_ns;
         tally.decided += outcome.decided;
         tally.sights.add(&outcome.sights);
@@ -150,6 +150,12 @@ fn work(wish: &Wish, next: &AtomicU64, end: u64, tally: &Mutex<Tally>) {
             tally.violations.push(outcome);
         }
     }
+}
+
+/// Time that this thread was on a core, as the kernel counts it.
+fn cpu_ns() -> u64 {
+    let counted = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    counted.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 
 /// A broken promise inside a machine is found by its own assertion.

@@ -101,6 +101,11 @@ impl Node {
         }
     }
 
+    /// Whether clients may attach here.
+    pub(crate) fn takes_clients(&self) -> bool {
+        self.is_in_use && !self.has_left
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         self.process.is_some()
     }
@@ -145,6 +150,7 @@ impl Node {
         match drained {
             Ok(()) => Ok(()),
             Err(Stop::Killed) => Err(BootFailure::Killed),
+            Err(Stop::Fault(_)) if self.disk.is_full() => Err(BootFailure::NoSpace),
             Err(Stop::Fault(what)) => Err(BootFailure::Broken(what)),
         }
     }

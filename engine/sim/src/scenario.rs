@@ -152,9 +152,6 @@ pub(crate) struct Scenario {
     pub(crate) calm_at: u64,
     /// By then something new is decided.
     pub(crate) resumed_by: u64,
-    /// Clients begin nothing new.
-    pub(crate) quiet_at: u64,
-    pub(crate) ends_at: u64,
 }
 
 /// What the one who starts a run may wish.
@@ -177,8 +174,6 @@ struct Troubles {
 
 /// Faults heal, and then this long later something new is decided at the latest.
 const RESUME_NS: u64 = 2_000 * MS;
-const QUIET_AFTER_NS: u64 = 200 * MS;
-const LEVEL_AFTER_NS: u64 = 1_000 * MS;
 
 impl Scenario {
     /// The scenario of a seed.
@@ -210,8 +205,6 @@ impl Scenario {
             faults: Vec::new(),
             calm_at,
             resumed_by,
-            quiet_at: resumed_by + QUIET_AFTER_NS,
-            ends_at: resumed_by + QUIET_AFTER_NS + LEVEL_AFTER_NS,
         };
         scenario.faults = scenario.some_faults(&troubles, &mut random);
         scenario
@@ -357,7 +350,7 @@ fn some_clock(random: &mut Random) -> (i64, i64) {
 
 fn some_clients(nodes: usize, random: &mut Random) -> Vec<ClientPlan> {
     let count = random.between(1, 8);
-    let hurry = *random.pick(&[1, 4, 10]);
+    let hurry = *random.pick(&[2, 6, 12, 20]);
     let plan = |random: &mut Random| ClientPlan {
         node: random.index(nodes),
         think_ns: random.between(1, 20) * MS * hurry / 4,

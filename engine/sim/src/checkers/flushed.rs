@@ -69,17 +69,26 @@ impl Flushed {
         }
     }
 
-    /// A block is committed for the first time by anybody: a quorum of the voters holds it.
-    pub(super) fn check_commit(&self, node: usize, header: &BlockHeader, hash: Hash, voters: u32) -> Finding {
-        let holders = (self.holders.get(&hash).copied().unwrap_or(0) & voters).count_ones();
-        if 2 * holders > voters.count_ones() {
+    /// A block is committed for the first time by anybody: a quorum of the voters holds it. Who does not know yet that the
+    /// newest change of the voters is decided counts by those before it; two such quorums always share a voter.
+    pub(super) fn check_commit(
+        &self,
+        node: usize,
+        header: &BlockHeader,
+        hash: Hash,
+        voters: [u32; 2],
+    ) -> Finding {
+        let holders = self.holders.get(&hash).copied().unwrap_or(0);
+        let is_quorum = |voters: u32| 2 * (holders & voters).count_ones() > voters.count_ones();
+        if voters.into_iter().any(is_quorum) {
             return Ok(());
         }
         Err(format!(
-            "n{node} commits {} through {}, durable at {holders} of {} voters",
+            "n{node} commits {} through {}, durable at {} of {} voters",
             Short(&hash.0),
             header.last_sequence(),
-            voters.count_ones()
+            (holders & voters[0]).count_ones(),
+            voters[0].count_ones()
         ))
     }
 }

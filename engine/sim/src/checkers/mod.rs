@@ -64,6 +64,8 @@ pub(crate) struct Witness {
     pub(crate) views: Vec<View>,
     /// A bit for each node that votes.
     pub(crate) voters: u32,
+    /// Who voted before the newest change.
+    voters_before: u32,
     /// A bit for each node that lies by plan: nobody believes what it says.
     pub(crate) liars: u32,
     receipts: receipts::Receipts,
@@ -77,7 +79,12 @@ pub(crate) struct Witness {
 impl Witness {
     /// A witness of a cluster with these voters, a bit each.
     pub(crate) fn of(voters: u32) -> Self {
-        Self { voters, ..Self::default() }
+        Self { voters, voters_before: voters, ..Self::default() }
+    }
+
+    /// The voters change, one at a time.
+    pub(crate) fn change_voters(&mut self, voters: u32) {
+        (self.voters, self.voters_before) = (voters, self.voters);
     }
 
     /// What was found first.
@@ -120,7 +127,11 @@ impl Witness {
     }
 
     fn decide(&mut self, time: u64, node: usize, header: &BlockHeader, hash: Hash, block: &Block<'_>) {
-        self.note(time, "flushed", self.flushed.check_commit(node, header, hash, self.voters));
+        self.note(
+            time,
+            "flushed",
+            self.flushed.check_commit(node, header, hash, [self.voters, self.voters_before]),
+        );
         let known = self.truth.through();
         self.truth.decide(header, hash, block);
         for place in known.0..self.truth.through().0 {

@@ -69,17 +69,17 @@ impl World {
         }
         let boxes = self.nodes.len();
         let it = &mut self.clients[client];
-        if !it.stays() {
+        if self.nodes[it.node].has_left || !it.stays() {
             let node = it.another_node(boxes);
-            let node = if self.nodes[node].is_in_use { node } else { it.node };
+            let node = if self.nodes[node].takes_clients() { node } else { it.node };
             if node != it.node && it.session.is_some() {
                 self.sights.see(Sight::SessionMoved);
             }
             it.node = node;
         }
         let node = it.node;
-        let is_paused = self.nodes[node].paused_until > self.time;
-        let Some(process) = self.nodes[node].process.as_mut().filter(|_| !is_paused) else {
+        let is_open = self.nodes[node].paused_until <= self.time && self.nodes[node].takes_clients();
+        let Some(process) = self.nodes[node].process.as_mut().filter(|_| is_open) else {
             return self.look_again(client, LOOK_AGAIN_NS);
         };
         match it.session.map(|session| (session, process.machine.session_state(session))) {
@@ -164,7 +164,7 @@ impl World {
                 let boxes = self.nodes.len();
                 let it = &mut self.clients[client];
                 let node = it.another_node(boxes);
-                if self.nodes[node].is_in_use {
+                if self.nodes[node].takes_clients() {
                     it.node = node;
                 }
                 return self.detach(client);

@@ -44,8 +44,7 @@ enum What {
     Operator,
     Stuck,
     Calm,
-    Resumed,
-    Quiet,
+    Look,
 }
 
 /// What follows a fault some time later.
@@ -103,6 +102,8 @@ pub(crate) struct World {
     has_rotted: bool,
     happened_in_ms: u64,
     is_quiet: bool,
+    quiet_since: u64,
+    is_over: bool,
     newest_leader: Option<(io_oi_record::Epoch, usize)>,
     operator: Operator,
     liar: Option<Liar>,
@@ -161,6 +162,8 @@ impl World {
             has_rotted: false,
             happened_in_ms: 0,
             is_quiet: false,
+            quiet_since: 0,
+            is_over: false,
             newest_leader: None,
             operator: Operator::default(),
             liar,
@@ -198,19 +201,13 @@ impl World {
         }
         self.at(self.scenario.calm_at, What::Calm);
         self.at(self.scenario.calm_at + STUCK_NS, What::Stuck);
-        self.at(self.scenario.resumed_by, What::Resumed);
-        self.at(self.scenario.quiet_at, What::Quiet);
+        self.at(self.scenario.calm_at + CALM_NS, What::Look);
     }
 
     /// Runs until the end, or until a checker finds something.
     pub(crate) fn run(mut self) -> Ended {
-        while self.witness.violation().is_none() {
-            let Some(Reverse(moment)) = self.moments.pop() else { break };
-            if moment.time > self.scenario.ends_at {
-                self.time = self.scenario.ends_at;
-                self.end();
-                break;
-            }
+        while self.witness.violation().is_none() && !self.is_over {
+            let Reverse(moment) = self.moments.pop().expect("there is always somebody who looks again");
             self.count(moment.time);
             self.time = moment.time;
             self.happen(moment.what);
@@ -253,11 +250,7 @@ impl World {
             What::Operator => self.operate(),
             What::Stuck => self.appoint_another(),
             What::Calm => self.calm(),
-            What::Resumed => {
-                let waited_ns = self.time - self.scenario.calm_at;
-                self.witness.resumed(self.time, self.decided_at_calm, waited_ns);
-            }
-            What::Quiet => self.is_quiet = true,
+            What::Look => self.look(),
         }
     }
 
@@ -265,6 +258,37 @@ impl World {
     fn at(&mut self, time: u64, what: What) {
         self.order += 1;
         self.moments.push(Reverse(Moment { time: time.max(self.time), order: self.order, what }));
+    }
+
+    /// In the calm: first something new has to be decided, then everybody has to have everything. As soon as that is so
+    /// the run is over, and when it takes too long.
+    fn look(&mut self) {
+        let has_resumed = self.witness.truth.through() > self.decided_at_calm;
+        if !self.is_quiet {
+            if self.time >= self.scenario.resumed_by {
+                let waited_ns = self.time - self.scenario.calm_at;
+                self.witness.resumed(self.time, self.decided_at_calm, waited_ns);
+            }
+            if has_resumed {
+                self.story.tell(self.time, format_args!("quiet from here on"));
+                self.is_quiet = true;
+                self.quiet_since = self.time;
+            }
+        } else {
+            let waited_ns = self.time - self.quiet_since;
+            if waited_ns >= LEVEL_NS_MAX || waited_ns >= LEVEL_NS_MIN && self.is_level() {
+                self.end();
+                self.is_over = true;
+            }
+        }
+        self.at(self.time + LOOK_NS, What::Look);
+    }
+
+    fn is_level(&self) -> bool {
+        let through = self.witness.truth.through();
+        let mut standings = (0..self.nodes.len()).map(|node| self.standing(node));
+        let is_level = standings.all(|it| !it.is_expected || it.is_up && it.committed == through);
+        is_level && self.clients.iter().all(|client| client.pending.is_none())
     }
 
     fn end(&mut self) {
@@ -333,6 +357,11 @@ impl World {
 /// So long after the last fault the operator of a cluster under strict control looks whether its leader leads.
 const STUCK_NS: u64 = 600 * MS;
 const MS: u64 = 1_000_000;
+/// The calm lasts at least so long, is looked at so often, and the quiet at its end lasts so long.
+const CALM_NS: u64 = 400 * MS;
+const LOOK_NS: u64 = 50 * MS;
+const LEVEL_NS_MIN: u64 = 100 * MS;
+const LEVEL_NS_MAX: u64 = 2_000 * MS;
 /// Far more than any cluster of seven does in a millisecond.
 const HAPPENS_IN_MS_MAX: u64 = 50_000;
 

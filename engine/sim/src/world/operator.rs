@@ -145,22 +145,28 @@ impl World {
             Change::Promote(node) => {
                 let Some(node) = index(node) else { return };
                 self.sights.see(Sight::Promoted);
-                self.witness.voters |= 1 << node;
+                self.witness.change_voters(self.witness.voters | 1 << node);
             }
             Change::Remove(node) => {
                 let Some(node) = index(node) else { return };
                 self.sights.see(Sight::Removed);
-                self.witness.voters &= !(1 << node);
-                self.nodes[node].has_left = true;
+                self.witness.change_voters(self.witness.voters & !(1 << node));
+                self.leave(node);
             }
             Change::Bar(barring) => {
                 let Some(node) = index(&barring.node) else { return };
                 self.sights.see(Sight::Barred);
-                self.nodes[node].has_left = true;
+                self.leave(node);
             }
             Change::Appoint(appointment) => self.appointed = index(&appointment.node),
             Change::SetArbitrator(_) | Change::SetLimit(_) => {}
         }
+    }
+
+    /// A node does not belong to the cluster any more: its clients go elsewhere.
+    fn leave(&mut self, node: usize) {
+        self.nodes[node].has_left = true;
+        self.detach_all(node);
     }
 
     /// A node to appoint; it votes and can speak.
