@@ -179,7 +179,8 @@ impl EpochLife {
             return false;
         }
         let is_taken = epoch == self.current && self.leader.is_some_and(|known| known != leader);
-        !is_taken && !(epoch == self.current && self.role == Role::Leading)
+        let is_own = epoch == self.current && self.role == Role::Leading;
+        !is_taken && !is_own
     }
 
     /// Follows `leader` in `epoch`. Says whether that is news. [P-28]

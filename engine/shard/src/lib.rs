@@ -42,6 +42,7 @@ mod reply;
 mod rewind;
 mod sealer;
 mod session;
+mod state;
 mod status;
 mod view;
 mod voting;

@@ -50,6 +50,7 @@ use crate::reply::{Certifying, Cursor, refusal};
 use crate::rewind::Withdrawing;
 use crate::sealer::Sealer;
 use crate::session::{Answer, ProposalState, SessionState, Sessions, Standing};
+use crate::state::StateHashes;
 use crate::status::{MuteReason, Notice, Role};
 use crate::voting::Voting;
 
@@ -88,6 +89,7 @@ pub struct Machine {
     pub(crate) note_bytes: [u8; NOTE_BYTES],
     pub(crate) counters: Counters,
     pub(crate) state_hash: (Sequence, Hash),
+    pub(crate) state_hashes: StateHashes,
     pub(crate) mute: Option<MuteReason>,
     pub(crate) notices: Notices,
 
@@ -233,6 +235,7 @@ impl Machine {
             note_bytes: [0; NOTE_BYTES],
             counters: Counters::default(),
             state_hash: (Sequence::NONE, Hash::ZERO),
+            state_hashes: StateHashes::new(),
             mute: None,
             notices: Notices::new(),
             peers,
@@ -659,9 +662,7 @@ impl Machine {
     pub(crate) fn settle(&mut self) {
         let mut has_landed = false;
         while let Some(closed) = self.flights.land_before(self.settled.next) {
-            let before = self.state_hash.1;
-            let folded = io_oi_record::hash::Domain::State.hash_parts(&[&before.0, &closed.header.root.0]);
-            self.state_hash = (closed.header.last_sequence(), folded);
+            self.fold_state(closed.header.last_sequence(), closed.header.root);
             has_landed = true;
         }
         if has_landed {

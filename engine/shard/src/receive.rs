@@ -41,10 +41,10 @@ impl Machine {
             Message::Header(header) => self.handle_header(header),
             Message::Vote(vote) => self.handle_vote(from, epoch, vote),
             Message::Evidence(bytes) => self.handle_evidence(bytes),
+            Message::StateHash(said) => self.handle_state_hash(from, said),
             Message::Forward(forwarded) => self.handle_forward(from, epoch, forwarded),
             Message::Declined(declined) => self.handle_declined_by_leader(from, declined),
             Message::HandOver(hand_over) => self.handle_hand_over(from, epoch, hand_over),
-            _ => self.counters.messages_stale += 1,
         }
     }
 

@@ -63,8 +63,7 @@ impl Machine {
 
     /// Applies the records of a block to the sessions, all of them or, with an error, none. [P-25, P-60]
     pub(crate) fn apply_block(&mut self, block: &Block<'_>, begins_epoch: bool) -> Result<(), RecoverError> {
-        let mut applied = 0;
-        for record in block.records() {
+        for (applied, record) in block.records().enumerate() {
             let result = self.apply_record(&record, block, begins_epoch && applied == 0);
             if let Err(error) = result {
                 for _ in 0..applied {
@@ -73,7 +72,6 @@ impl Machine {
                 self.governing.rewind_to(Sequence(block.header.first_sequence.0 - 1));
                 return Err(error);
             }
-            applied += 1;
         }
         Ok(())
     }

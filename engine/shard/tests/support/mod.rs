@@ -1,6 +1,8 @@
 //! A small invented world around one machine: a log in memory, a hot tier in a map, receipts in a list.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part of it.
 
+pub mod follower;
+
 use std::collections::BTreeMap;
 
 use io_oi_record::{
