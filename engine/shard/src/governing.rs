@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use io_oi_consensus::{Governance, Membership};
-use io_oi_record::governance::SignedGovernance;
+use io_oi_record::governance::{Change, SignedGovernance};
 use io_oi_record::{
     Ballot, ControlMode, Genesis, NodeId, Operation, Proposal, RefusalCode, Roster, Sequence, SessionId,
     SessionSequence, ShardId, Verdict,
@@ -24,6 +24,8 @@ pub(crate) struct Governing {
     control: ControlMode,
     /// A signed appointment of this node that stands in no log yet, as it was submitted here. [P-95]
     shown: Option<Shown>,
+    /// Who is named by a signed appointment that was submitted here while there was no leader.
+    pub(crate) relay_to: Option<NodeId>,
     /// The newest governance record whose consequences were drawn.
     seen: u64,
     hand_over_at: io_oi_record::Nanos,
@@ -41,6 +43,7 @@ impl Governing {
             rules: Governance::new(genesis, shard),
             control: genesis.control,
             shown: None,
+            relay_to: None,
             seen: 0,
             hand_over_at: io_oi_record::Nanos::ZERO,
         }
@@ -93,12 +96,29 @@ impl Machine {
         if proposal.operation != Operation::Govern || self.consensus.leader().is_some() {
             return;
         }
+        if self.note_own_appointment(session, proposal) {
+            return;
+        }
         let Ok(signed) = SignedGovernance::decode(proposal.value) else { return };
-        if self.governing.rules.is_authority(self.own_node(), &signed) {
+        // Whoever it names has to see it; nobody else can lead.
+        if let Change::Appoint(appointment) = signed.governance.change
+            && self.governing.rules.is_authority(appointment.node, &signed)
+        {
+            self.governing.relay_to = Some(appointment.node);
+            self.forwarding.send_again();
+        }
+    }
+
+    /// Says whether the proposal is this node's authority to stand; it stands at once then.
+    pub(crate) fn note_own_appointment(&mut self, session: SessionId, proposal: &Proposal<'_>) -> bool {
+        let Ok(signed) = SignedGovernance::decode(proposal.value) else { return false };
+        let is_ours = self.governing.rules.is_authority(self.own_node(), &signed);
+        if is_ours && self.consensus.leader().is_none() && self.governing.shown.is_none() {
             self.governing.shown = Some(Shown { session, signed, bytes: proposal.value.to_vec() });
             self.timing.election_at = self.now.mono;
             self.timing.told_wake = None;
         }
+        is_ours
     }
 
     /// The appointment by which this node stood is the first record behind the start record. [P-95]

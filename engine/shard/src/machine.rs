@@ -457,6 +457,7 @@ impl Machine {
     /// A node that does not lead answers what is in its own log, and sends everything else to the leader: only the
     /// leader's table says for certain what is new. [P-61, P-68]
     fn submit_to_leader(&mut self, session: SessionId, proposal: &Proposal<'_>) {
+        self.note_appointment(session, proposal);
         if self.forwarding.join(session, proposal) {
             self.counters.retries += 1;
             return;
@@ -466,7 +467,6 @@ impl Machine {
             return self.answer_again(session, answer);
         }
         self.forwarding.push(session, proposal, 1, &mut self.scratch);
-        self.note_appointment(session, proposal);
     }
 
     /// Whether the proposal gets a place in the order: fresh, or answered before, or why not. What was decided once is

@@ -410,10 +410,15 @@ impl Machine {
 
     /// What was submitted here goes to the leader. [P-68]
     fn next_forward(&mut self) -> Option<Step> {
-        if !self.forwarding.has_unsent() || self.role() != Role::Following {
+        let waits = matches!(self.role(), Role::Following | Role::PreVoting | Role::Mute);
+        if !self.forwarding.has_unsent() || !waits {
             return None;
         }
-        let to = self.consensus.leader()?;
+        let relay_to = self.governing.relay_to.take();
+        let to = self.consensus.leader().or(relay_to)?;
+        if self.peers.find(to).is_none() {
+            return None;
+        }
         let bytes = self.write_forward();
         self.forwarding.sent_at = self.now.mono;
         Some(Step::Send { to, lane: Lane::Bulk, bytes })

@@ -3,7 +3,7 @@
 //! Invariant: nothing of a stranger, of a barred key, of another cluster or shard is looked into. [P-80, P-81]
 
 use io_oi_record::message::{Declined, Forwarded, Message};
-use io_oi_record::{Epoch, NodeId};
+use io_oi_record::{Epoch, NodeId, Operation};
 
 use crate::machine::{Machine, Phase};
 use crate::status::Role;
@@ -55,6 +55,12 @@ impl Machine {
             self.inbox.push(from, forwarded);
         } else {
             self.counters.messages_stale += 1;
+            // A signed appointment says by itself whom it is for. [P-95]
+            for (session, proposal) in
+                forwarded.iter().filter(|(_, proposal)| proposal.operation == Operation::Govern)
+            {
+                self.note_own_appointment(session, &proposal);
+            }
         }
     }
 
