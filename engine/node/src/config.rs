@@ -365,7 +365,10 @@ impl Config {
 /// `IO_OI_*` variables that set nothing, most likely misspelt: the binary warns about them.
 pub fn unknown_variables(environment: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
     let names = environment.into_iter().map(|(name, _)| name);
-    names.filter(|name| name.starts_with(VARIABLE_PREFIX) && key_of_variable(name).is_none()).collect()
+    let is_known = |name: &str| {
+        key_of_variable(name).is_some() || (cfg!(feature = "planted") && name == "IO_OI_PLANTED")
+    };
+    names.filter(|name| name.starts_with(VARIABLE_PREFIX) && !is_known(name)).collect()
 }
 
 /// Why the settings cannot be used.

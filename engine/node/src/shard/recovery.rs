@@ -102,6 +102,8 @@ fn recover_into<J>(
 ) -> Result<Recovered, BootReason> {
     let mut hot = hot::Writer::create(&hot_config(boot, room)).map_err(BootReason::Segment)?;
     let mut machine = machine(boot, lost).map_err(BootReason::Machine)?;
+    #[cfg(feature = "planted")]
+    plant(&mut machine);
     let mut blocks = block_index();
     let (wal, damage) = read_log(boot, &mut machine, &mut hot, &mut blocks, progress)?;
     let lost = damage.map_or(lost, |damage| Lost {
@@ -213,6 +215,18 @@ fn machine<J>(boot: &Boot<J>, lost: Lost) -> Result<Machine, io_oi_shard::Config
         promised: lost.promised,
         held_floor: lost.held_floor,
     })
+}
+
+/// The fault that the environment names, in builds for tests of the fault model.
+#[cfg(feature = "planted")]
+fn plant(machine: &mut Machine) {
+    use io_oi_shard::Planted;
+    let Ok(wanted) = std::env::var("IO_OI_PLANTED") else { return };
+    let planted = Planted::ALL.iter().copied().find(|planted| planted.name() == wanted);
+    let planted =
+        planted.unwrap_or_else(|| panic!("IO_OI_PLANTED={wanted} names nothing that can be planted"));
+    tracing::error!(planted = wanted, "this node has a fault planted for a test");
+    machine.plant(planted);
 }
 
 fn timers(config: &ConsensusConfig) -> Timers {
