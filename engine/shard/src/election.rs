@@ -79,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// Whether this node may stand at all: a voter, whole, with a disk that keeps up, and allowed to. [P-29, P-100]
+    /// Whether this node may stand at all: a voter, whole, with a disk that keeps up, and allowed to. [P-29] [P-95]
     pub(crate) fn may_stand(&self) -> bool {
         self.consensus.own().is_some()
             && !self.is_repairing()

@@ -352,7 +352,7 @@ impl Machine {
         true
     }
 
-    /// What this node acknowledges now. [P-45, P-58]
+    /// What this node acknowledges now. [P-45] [P-58]
     pub(crate) fn ack(&self) -> Ack {
         let following = &self.following;
         let through = following.matched.min(following.sealed).min(self.trusted_through());

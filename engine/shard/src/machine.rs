@@ -658,19 +658,6 @@ impl Machine {
         self.commit_due |= self.is_leading() && self.certifying.is_urgent();
     }
 
-    /// What is committed and was shown lands: memory, journals and queues let go of it, the state hash takes it in.
-    pub(crate) fn settle(&mut self) {
-        let mut has_landed = false;
-        while let Some(closed) = self.flights.land_before(self.settled.next) {
-            self.fold_state(closed.header.last_sequence(), closed.header.root);
-            has_landed = true;
-        }
-        if has_landed {
-            self.sessions.settle_through(self.state_hash.0);
-            self.forwarding.settle_through(self.state_hash.0);
-        }
-    }
-
     /// This node.
     pub(crate) fn own_node(&self) -> NodeId {
         self.consensus.group().node

@@ -61,8 +61,21 @@ impl StateHashes {
 }
 
 impl Machine {
+    /// What is committed and was shown lands: memory, journals and queues let go of it, the state hash takes it in.
+    pub(crate) fn settle(&mut self) {
+        let mut has_landed = false;
+        while let Some(closed) = self.flights.land_before(self.settled.next) {
+            self.fold_state(closed.header.last_sequence(), closed.header.root);
+            has_landed = true;
+        }
+        if has_landed {
+            self.sessions.settle_through(self.state_hash.0);
+            self.forwarding.settle_through(self.state_hash.0);
+        }
+    }
+
     /// A committed block with this root lands.
-    pub(crate) fn fold_state(&mut self, last: Sequence, root: Hash) {
+    fn fold_state(&mut self, last: Sequence, root: Hash) {
         let (before, hash) = self.state_hash;
         let folded = Domain::State.hash_parts(&[&hash.0, &root.0]);
         self.state_hash = (last, folded);
