@@ -416,9 +416,7 @@ impl Machine {
         }
         let relay_to = self.governing.relay_to.take();
         let to = self.consensus.leader().or(relay_to)?;
-        if self.peers.find(to).is_none() {
-            return None;
-        }
+        self.peers.find(to)?;
         let bytes = self.write_forward();
         self.forwarding.sent_at = self.now.mono;
         Some(Step::Send { to, lane: Lane::Bulk, bytes })
