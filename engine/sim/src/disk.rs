@@ -46,7 +46,7 @@ impl Medium {
         let image = self.disk.power_cut(|fragment| {
             let stays = match manner {
                 0 => false,
-                1 => fragment.offset / TEAR_BYTES as u64 % 2 == 0,
+                1 => (fragment.offset / TEAR_BYTES as u64).is_multiple_of(2),
                 _ => random.chance(500),
             };
             lost |= !stays;

@@ -64,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) is_rolled_back: bool,
     /// It was removed or barred: nothing is expected of it any more.
     pub(crate) has_left: bool,
+    /// It is convicted: clients keep away from it.
+    pub(crate) is_shunned: bool,
     /// It belongs to the cluster by now, or did.
     pub(crate) is_in_use: bool,
 }
@@ -97,13 +99,14 @@ impl Node {
             backup: None,
             is_rolled_back: false,
             has_left: false,
+            is_shunned: false,
             is_in_use: false,
         }
     }
 
     /// Whether clients may attach here.
     pub(crate) fn takes_clients(&self) -> bool {
-        self.is_in_use && !self.has_left
+        self.is_in_use && !self.has_left && !self.is_shunned
     }
 
     pub(crate) fn is_up(&self) -> bool {

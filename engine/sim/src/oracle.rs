@@ -33,12 +33,15 @@ pub(crate) struct Decided {
     pub(crate) key: Vec<u8>,
 }
 
+/// Where a key was written, and what (`None`: removed), in order.
+type Versions = Vec<(Sequence, Option<Vec<u8>>)>;
+
 /// Everything decided so far.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     blocks: Vec<DecidedBlock>,
     records: Vec<Decided>,
-    keys: BTreeMap<Vec<u8>, Vec<(Sequence, Option<Vec<u8>>)>>,
+    keys: BTreeMap<Vec<u8>, Versions>,
     changes: Vec<Governance>,
 }
 

@@ -162,8 +162,7 @@ impl Process {
 
     /// Performs everything that the machine owes.
     pub(crate) fn drain(&mut self, io: &mut Io<'_>) -> Result<(), Stop> {
-        loop {
-            let Some(effect) = self.machine.poll_effect() else { break };
+        while let Some(effect) = self.machine.poll_effect() {
             if let Err(killed) = step(io) {
                 io.sights.see(Sight::CrashBetweenEffects);
                 return Err(killed);

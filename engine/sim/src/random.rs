@@ -34,7 +34,7 @@ impl Random {
     /// One of `0..count`.
     pub(crate) fn below(&mut self, count: u64) -> u64 {
         assert!(count > 0, "there is nothing to choose from");
-        (u128::from(self.next()) * u128::from(count) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(count)) >> 64) as u64
     }
 
     /// One of `low..=high`.

@@ -160,6 +160,9 @@ pub(crate) struct Wishes {
     pub(crate) nodes: Option<usize>,
 }
 
+/// Draws one fault of a kind.
+type Draw = fn(&Scenario, &mut Random) -> Fault;
+
 /// Which kinds of trouble a seed draws from.
 #[derive(Clone, Copy, Debug)]
 struct Troubles {
@@ -173,6 +176,7 @@ struct Troubles {
 }
 
 /// Faults heal, and then this long later something new is decided at the latest.
+/// Under strict control an operator may have to appoint another, and takes his time.
 const RESUME_NS: u64 = 2_000 * MS;
 
 impl Scenario {
@@ -185,7 +189,8 @@ impl Scenario {
         let verify = *random.pick(&[Verify::All, Verify::All, Verify::All, Verify::Sampled(3), Verify::Off]);
         let troubles = Troubles::some(&mut random);
         let calm_at = random.between(1_000, 4_000) * MS;
-        let resumed_by = calm_at + RESUME_NS;
+        let by_hand_ns = if control == ControlMode::Strict { RESUME_NS } else { 0 };
+        let resumed_by = calm_at + RESUME_NS + by_hand_ns;
         let mut scenario = Self {
             founders,
             others,
@@ -217,7 +222,7 @@ impl Scenario {
 
     fn some_faults(&self, troubles: &Troubles, random: &mut Random) -> Vec<(u64, Fault)> {
         let mut faults = Vec::new();
-        let kinds: [(u64, fn(&Self, &mut Random) -> Fault); 7] = [
+        let kinds: [(u64, Draw); 7] = [
             (troubles.crashes, Self::some_crash),
             (troubles.pauses, Self::some_pause),
             (troubles.cuts, Self::some_cut),

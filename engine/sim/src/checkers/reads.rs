@@ -1,5 +1,4 @@
-//! 7. Linearizable reads are linearizable; plain reads never go back within a session; tentative is never shown as
-//! committed.
+//! 7. Linearizable reads are linearizable; plain reads never go back within a session; tentative is never committed.
 
 use io_oi_history::{History, sessions};
 use io_oi_record::Sequence;

@@ -69,7 +69,7 @@ impl World {
         }
         let boxes = self.nodes.len();
         let it = &mut self.clients[client];
-        if self.nodes[it.node].has_left || !it.stays() {
+        if !self.nodes[it.node].takes_clients() || !it.stays() {
             let node = it.another_node(boxes);
             let node = if self.nodes[node].takes_clients() { node } else { it.node };
             if node != it.node && it.session.is_some() {

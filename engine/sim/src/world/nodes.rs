@@ -111,6 +111,8 @@ impl World {
                     self.bar(self.nodes[accused].identity.node, hash);
                 }
                 self.convicted.insert((node, accused));
+                self.detach_all(accused);
+                self.nodes[accused].is_shunned = true;
                 if self.appointed == Some(accused) {
                     self.appoint_somebody();
                 }

@@ -9,7 +9,7 @@ use io_oi_record::{
     ControlMode, Durability, Hash, Nanos, NodeId, Operation, Outcome, Precondition, Receipt, SessionSequence,
 };
 
-use super::{What, World};
+use super::{STUCK_NS, What, World};
 use crate::cluster::SHARD;
 use crate::process::{Process, Request, Wish};
 use crate::sights::Sight;
@@ -46,9 +46,12 @@ impl World {
         self.operator.tries += 1;
         let node = self.desk(&change);
         if self.nodes[node].is_up() && self.nodes[node].paused_until <= self.time {
+            let what = if self.story.is_heard() { format!("{change:?}") } else { String::new() };
             let wish = self.signed(change);
-            self.story
-                .tell(self.time, format_args!("operator asks n{node}: change {}", wish.session_sequence));
+            self.story.tell(
+                self.time,
+                format_args!("operator asks n{node}: change {} {what}", wish.session_sequence),
+            );
             let process = self.nodes[node].process.as_mut().expect("it is up");
             process.inbox.push_back(Request::Govern(wish));
             self.with_process(node, Process::read_inbox);
@@ -192,19 +195,33 @@ impl World {
         }
     }
 
-    /// Nothing is decided although nothing goes wrong any more: under strict control another has to lead.
+    /// Nothing is decided although nothing goes wrong any more: under strict control another has to lead, the one that
+    /// holds most. It goes before all other wishes, which need a leader.
     pub(super) fn appoint_another(&mut self) {
-        let is_stuck = self.witness.truth.through() == self.decided_at_calm;
-        if !is_stuck || self.scenario.control == ControlMode::Competitive {
+        if self.scenario.control == ControlMode::Competitive
+            || self.witness.truth.through() > self.decided_at_calm
+        {
             return;
         }
-        let others = (0..self.nodes.len()).filter(|node| self.appointed != Some(*node));
-        let other = others.filter(|node| self.witness.voters >> node & 1 == 1).find(|node| {
+        self.at(self.time + STUCK_NS, What::Stuck);
+        let can_lead = |node: &usize| {
             let it = &self.nodes[*node];
-            !it.is_rolled_back && !it.has_left && !self.is_liar(*node)
-        });
-        if let Some(node) = other {
-            self.appoint(node);
+            let is_free = !it.is_rolled_back && !it.has_left && !self.is_liar(*node);
+            is_free && self.witness.voters >> node & 1 == 1 && self.appointed != Some(*node)
+        };
+        let tip = |node: &usize| {
+            let status = self.nodes[*node].process.as_ref().map(|it| it.machine.status());
+            status.map(|status| (status.mute.is_none(), status.tip))
+        };
+        let Some(node) = (0..self.nodes.len()).filter(can_lead).max_by_key(tip) else { return };
+        let node = self.nodes[node].identity.node;
+        let appointment = Change::Appoint(Appointment { shard: SHARD, node });
+        if self.operator.wishes.front() != Some(&appointment) {
+            self.operator.wishes.push_front(appointment);
+            self.operator.tries = 0;
+            if self.operator.wishes.len() == 1 {
+                self.at(self.time, What::Operator);
+            }
         }
     }
 
