@@ -10,8 +10,11 @@ mod raw;
 #[allow(dead_code, reason = "each test program uses its part of the support")]
 mod support;
 
+mod disks_and_members;
 mod malformed_packets;
 mod replays;
+mod the_note_before_the_signature;
+mod who_signs_twice;
 
 /// Two clusters side by side on two cores would only wait for each other.
 fn one_cluster_at_a_time() -> std::sync::MutexGuard<'static, ()> {

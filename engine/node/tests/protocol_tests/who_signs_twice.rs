@@ -1,0 +1,258 @@
+//! A member that signs two things that no honest node can both sign is convicted on every honest node.
+//!
+//! The test holds the member's key and speaks in its name: as a voter, and as the leader of an epoch that the others
+//! granted it.
+
+use io_oi_record::attach::Inquiry;
+use io_oi_record::evidence::{Signed, SignedEvidence};
+use io_oi_record::governance::{Barring, Change};
+use io_oi_record::message::{BallotMessage, BlockMessage, Message, SealMessage};
+use io_oi_record::{
+    Ballot, BallotGrant, BlockBuilder, BlockHeader, Durability, Epoch, Hash, HeaderParts, Nanos, NodeId,
+    Operation, Precondition, Record, Round, Sequence, SessionId, SessionSequence, ShardId, Signer, Verdict,
+    Vote,
+};
+
+use crate::cluster::impostor::Impostor;
+use crate::cluster::{Cluster, Plan};
+use crate::support::{put, soon};
+
+/// Its place; the others are honest.
+const LIAR: usize = 2;
+
+struct Court {
+    cluster: Cluster,
+    liar: Impostor,
+    key: Signer,
+    honest: [NodeId; 2],
+}
+
+impl Court {
+    fn convene() -> Self {
+        let mut cluster = Cluster::found(Plan::of(3));
+        cluster.start_nodes(&[0, 1]);
+        let liar = Impostor::enter(&cluster, LIAR);
+        let honest = [cluster.node_id(0), cluster.node_id(1)];
+        liar.wait_for(&honest);
+        let leader = cluster.wait_for_leader(0);
+        assert!(put(&mut cluster.attach(leader), b"before", b"the lie").is_accepted());
+        let key = cluster.signer(LIAR);
+        Self { cluster, liar, key, honest }
+    }
+
+    /// The newest header that the liar heard of, with the epoch of its leader.
+    fn newest_header(&self) -> BlockHeader {
+        self.cluster.wait_for("a block that the liar holds", |_| {
+            let heard = self.liar.heard();
+            let header = |bytes: &[u8]| match Message::decode(bytes, self.liar.cluster, ShardId(0)) {
+                Ok((_, Message::Block(message))) => {
+                    BlockHeader::decode_first(message.block).ok().map(|found| found.0)
+                }
+                _ => None,
+            };
+            let headers = heard.iter().filter_map(|heard| header(&heard.bytes));
+            headers.max_by_key(|header| (header.epoch, header.first_sequence))
+        })
+    }
+
+    /// Every honest node convicts by itself; the proof stands without them; the key is out.
+    fn assert_convicted(mut self, kind: &str) {
+        for place in [0, 1] {
+            let exported = self.export(place, kind);
+            let evidence = SignedEvidence::decode(&exported).expect("the exported file is evidence").evidence;
+            assert_eq!(evidence.cluster, self.cluster.genesis.genesis.cluster());
+            assert_eq!(
+                evidence.check(),
+                Ok(self.key.node()),
+                "the evidence of node {place} convicts the liar"
+            );
+        }
+        self.cluster.wait_for("both nodes hang up on the liar", |_| {
+            self.honest.iter().all(|node| !self.liar.is_connected(*node)).then_some(())
+        });
+        let leader = self.cluster.wait_for_leader_other_than(0, &[LIAR]);
+        assert!(put(&mut self.cluster.attach(leader), b"after", b"the lie").is_accepted());
+        self.make_it_final(leader);
+        self.cluster.wait_until_equal();
+        self.assert_out();
+    }
+
+    fn export(&self, place: usize, kind: &str) -> Vec<u8> {
+        let hash: Hash = self.cluster.wait_for("evidence on every honest node", |cluster| {
+            let answer = cluster.ask_json(place, Inquiry::Evidence)?;
+            let found = answer["evidence"].as_array().expect("a list").iter().find(|found| {
+                assert_eq!(
+                    found["accused"],
+                    self.key.node().to_string(),
+                    "somebody honest is accused: {answer}"
+                );
+                found["kind"] == kind
+            })?;
+            Some(found["hash"].as_str().expect("a hash").parse().expect("a hash"))
+        });
+        self.cluster.ask(place, Inquiry::EvidenceExport(hash)).expect("it was listed a moment ago")
+    }
+
+    /// The operator's word makes a bar of what the nodes did by themselves.
+    fn make_it_final(&self, leader: usize) {
+        let number = self.cluster.status(leader, 0).expect("the leader answers").governance + 1;
+        let exported = self.export(leader, self.kind_found(leader).as_str());
+        let evidence = SignedEvidence::decode(&exported).expect("evidence").evidence.hash();
+        let bar = Change::Bar(Barring { node: self.key.node(), evidence });
+        let receipt = self.cluster.govern_at(leader, 0, number, bar).expect("the leader answers");
+        assert!(receipt.is_accepted(), "{receipt:?}");
+    }
+
+    fn kind_found(&self, place: usize) -> String {
+        let answer = self.cluster.ask_json(place, Inquiry::Evidence).expect("the node answers");
+        answer["evidence"][0]["kind"].as_str().expect("a kind").to_owned()
+    }
+
+    /// After restarts, too: the real node with this key does not get in, never leads, and its word is not missed.
+    fn assert_out(&mut self) {
+        let Self { cluster, liar, honest, .. } = self;
+        for place in [0, 1] {
+            cluster.kill(place);
+            cluster.start_nodes(&[place]);
+        }
+        cluster.wait_for_leader(0);
+        std::thread::sleep(std::time::Duration::from_millis(1_000)); // Time for several tries to connect.
+        assert!(honest.iter().all(|node| !liar.is_connected(*node)), "a barred key connects after a restart");
+        assert!(cluster.leader(0) != Some(LIAR));
+        let leader = cluster.wait_for_leader(0);
+        assert!(put(&mut cluster.attach(leader), b"without", b"the liar").is_accepted());
+    }
+}
+
+#[test]
+fn a_voter_that_acknowledges_two_blocks_at_one_place_is_convicted() {
+    let _alone = crate::one_cluster_at_a_time();
+    let court = Court::convene();
+    let header = court.newest_header();
+    let honest = Vote::of(&header, court.key.node());
+    let lie = Vote { block: Hash([9; 32]), ..honest };
+    for vote in [honest, lie] {
+        let signed = Signed { statement: vote, signature: court.key.sign(&vote) };
+        // One hears it; the other has to learn of it from him.
+        court.liar.say_message(court.honest[0], header.epoch.0, &Message::Vote(signed));
+    }
+    court.assert_convicted("two-votes");
+}
+
+#[test]
+fn a_voter_that_grants_one_epoch_twice_is_convicted() {
+    let _alone = crate::one_cluster_at_a_time();
+    let court = Court::convene();
+    let header = court.newest_header();
+    for candidate in court.honest {
+        let grant = BallotGrant {
+            cluster: header.cluster,
+            shard: ShardId(0),
+            epoch: header.epoch,
+            candidate,
+            voter: court.key.node(),
+        };
+        let signed = Signed { statement: grant, signature: court.key.sign(&grant) };
+        court.liar.say_message(court.honest[1], header.epoch.0, &Message::Grant(signed));
+    }
+    court.assert_convicted("two-grants");
+}
+
+#[test]
+fn a_leader_that_signs_two_histories_is_convicted() {
+    let _alone = crate::one_cluster_at_a_time();
+    let mut court = Court::convene();
+    let (epoch, tip) = win_an_epoch(&mut court);
+    let histories = [start_of_epoch(&court.key, &tip, epoch, 1), start_of_epoch(&court.key, &tip, epoch, 2)];
+    assert_ne!(histories[0].0.hash(), histories[1].0.hash());
+    // Both nodes are there to be lied to: each hears one history.
+    for place in [0, 1] {
+        if !court.cluster.is_running(place) {
+            court.cluster.start_nodes(&[place]);
+        }
+    }
+    court.liar.wait_for(&court.honest);
+    for (node, (header, block)) in court.honest.iter().zip(&histories) {
+        let message = BlockMessage {
+            committed: Sequence(0),
+            round: Round(1),
+            wants_held: false,
+            wants_votes: true,
+            block,
+        };
+        court.liar.say_message(*node, epoch.0, &Message::Block(message));
+        let seal = SealMessage {
+            last_sequence: header.last_sequence(),
+            header_hash: header.hash(),
+            signature: court.key.sign(header),
+        };
+        court.liar.say_message(*node, epoch.0, &Message::Seal(seal));
+    }
+    court.assert_convicted("two-headers");
+}
+
+/// Kills the leader and takes the follower's grant for the next epoch.
+fn win_an_epoch(court: &mut Court) -> (Epoch, BlockHeader) {
+    let leader = court.cluster.wait_for_leader(0);
+    court.cluster.wait_until_equal();
+    let tip = court.newest_header();
+    let follower = 1 - leader;
+    court.cluster.kill(leader);
+    let deadline = soon();
+    for epoch in tip.epoch.0 + 1.. {
+        assert!(std::time::Instant::now() < deadline, "nobody grants the liar an epoch");
+        let ballot = Ballot {
+            cluster: tip.cluster,
+            shard: ShardId(0),
+            epoch: Epoch(epoch),
+            tip_epoch: tip.epoch,
+            tip_sequence: tip.last_sequence(),
+            tip: tip.hash(),
+            appointment: 0,
+            candidate: court.key.node(),
+        };
+        let ballot = Signed { statement: ballot, signature: court.key.sign(&ballot) };
+        let message = BallotMessage { ballot, hand_over_round: Round(0), appointment: None };
+        court.liar.say_message(court.honest[follower], epoch, &Message::Ballot(message));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        if was_granted(court, epoch) {
+            return (Epoch(epoch), tip);
+        }
+    }
+    unreachable!("epochs do not end");
+}
+
+fn was_granted(court: &Court, epoch: u64) -> bool {
+    court.liar.heard().iter().any(|heard| {
+        let message = Message::decode(&heard.bytes, court.liar.cluster, ShardId(0));
+        let Ok((_, Message::Grant(grant))) = message else { return false };
+        grant.statement.epoch.0 == epoch && grant.statement.candidate == court.key.node()
+    })
+}
+
+/// The block that begins an epoch; `salt` makes it another one.
+fn start_of_epoch(key: &Signer, tip: &BlockHeader, epoch: Epoch, salt: u64) -> (BlockHeader, Vec<u8>) {
+    let mut builder = BlockBuilder::new();
+    let record = Record {
+        sequence: Sequence(tip.last_sequence().0 + 1),
+        session: SessionId::of_node(key.node().tag(), 1),
+        session_sequence: SessionSequence::NONE,
+        operation: Operation::StartEpoch,
+        precondition: Precondition::None,
+        durability: Durability::DiskQuorum,
+        verdict: Verdict::Accept,
+        key: &[],
+        value: &[],
+    };
+    builder.push(&record).expect("an empty block has room");
+    let header = builder.seal(HeaderParts {
+        cluster: tip.cluster,
+        shard: tip.shard,
+        epoch,
+        parent: tip.hash(),
+        arbitrators: tip.arbitrators,
+        time: Nanos(tip.time.0 + salt),
+        leader: key.node(),
+    });
+    (header, builder.bytes().to_vec())
+}
