@@ -186,11 +186,23 @@ impl Machine {
         if seal.epoch < self.chain.tip().epoch {
             return Ok(()); // Its block is covered by a later epoch's, or was superseded. [P-43]
         }
+        if self.is_sealed_again(seal) {
+            return Ok(());
+        }
         let header = self.unsealed.take(seal)?;
         let forged = RecoverError::SealForged { sequence: seal.last_sequence };
         let leader = self.leader_key(header.leader).ok_or(forged)?;
         leader.verify(&header, &seal.signature).map_err(|_| forged)?;
         Ok(())
+    }
+
+    /// Whether a seal stands behind a later one or a second time: a follower that was restarted in the middle of an epoch is
+    /// told again, and logs it again. [P-42]
+    fn is_sealed_again(&self, seal: &Seal) -> bool {
+        let is_waited_for = self.unsealed.waits_for(seal.header_hash);
+        let link = self.chain.ending_at(seal.last_sequence);
+        !is_waited_for
+            && link.is_some_and(|link| link.tip.hash == seal.header_hash && link.tip.epoch == seal.epoch)
     }
 
     /// Whether `header` is the first of its epoch on this chain. [P-25]

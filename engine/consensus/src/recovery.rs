@@ -24,6 +24,11 @@ impl Unsealed {
         self.waiting.push_back((*header, header_hash));
     }
 
+    /// Whether the block with this header has no seal yet.
+    pub(crate) fn waits_for(&self, header_hash: Hash) -> bool {
+        self.waiting.iter().any(|(_, waiting)| *waiting == header_hash)
+    }
+
     /// The header that `seal` belongs to. Seals stand in block order; a block before it that has none is covered. [P-42]
     pub(crate) fn take(&mut self, seal: &Seal) -> Result<BlockHeader, RecoverError> {
         let missing = RecoverError::SealWithoutBlock { sequence: seal.last_sequence };

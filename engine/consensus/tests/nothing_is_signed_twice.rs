@@ -150,6 +150,16 @@ fn a_claim_that_goes_back_or_stands_elsewhere_is_refused() {
 }
 
 #[test]
+fn a_seal_that_was_logged_twice_is_no_contradiction() {
+    let (claim, header, seal) = sound_log();
+    let mut machine = machine(1);
+    machine.recover_claim(&claim).expect("sound");
+    machine.recover_block(&header).expect("sound");
+    assert_eq!(machine.recover_seal(&seal), Ok(()));
+    assert_eq!(machine.recover_seal(&seal), Ok(()), "a restarted follower is told again [P-42]");
+}
+
+#[test]
 fn a_seal_that_fits_no_block_or_was_signed_by_another_is_refused() {
     let (claim, header, seal) = sound_log();
     let sealed = |seal: Seal| {
