@@ -23,7 +23,7 @@
 //!   Receiving stays one plain call a datagram: coalescing needs control messages that each small frame would pay for.
 //! - Path discovery finds 8,952 B on loopback and jumbo networks by itself.
 //! - Connected sockets save a route look-up a message, and cost an empty `recv` a peer in every turn: left out.
-//! - No pacing, and a window of our own (`transport`): the pacer delays packets whenever a neighbour stole the core.
+//! - A congestion window of our own (`transport`) that starts wide: a rack answers before a slow start has begun.
 //! - Every fourth packet is acknowledged: with every eleventh, small windows wait for the 1 ms timer
 //!   (`cargo test -p io_oi_quic --test path_is_narrow` holds that).
 #![forbid(unsafe_code)]

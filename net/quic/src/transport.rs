@@ -1,9 +1,9 @@
-//! How QUIC is tuned for one rack: no pacing, quick acknowledgements, bounded memory.
+//! How QUIC is tuned for one rack: a wide window, quick acknowledgements, bounded memory.
 //!
 //! Invariant: what a peer can make us hold is the two windows of its connection, whatever it sends.
 
 use crate::Limits;
-use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics};
+use quinn_proto::congestion::{Controller, ControllerFactory};
 use quinn_proto::{
     AckFrequencyConfig, Connection, IdleTimeout, MtuDiscoveryConfig, RttEstimator, TransportConfig, VarInt,
 };
@@ -58,15 +58,13 @@ const INITIAL_RTT: Duration = Duration::from_millis(3);
 /// A raw key and its signature fit thirty times.
 const CRYPTO_BYTES_MAX: usize = 8 * 1024;
 
-/// Datagrams that one burst may hold: quinn-proto asks the controller once a burst.
+/// Datagrams that one burst may hold.
 pub(crate) fn burst(connection: &Connection, segments_max: usize) -> usize {
-    let room = connection.congestion_state().metrics().congestion_window;
-    let datagrams = room.min(BURST_BYTES_MAX) / u64::from(connection.current_mtu().max(1));
-    usize::try_from(datagrams).unwrap_or(segments_max).clamp(1, segments_max)
+    (BURST_BYTES_MAX / usize::from(connection.current_mtu().max(1))).clamp(1, segments_max)
 }
 
 /// The kernel cuts up to 64 KiB, headers included, into datagrams; a longer send would be lost whole.
-const BURST_BYTES_MAX: u64 = 65_000;
+const BURST_BYTES_MAX: usize = 65_000;
 
 /// Builds `Rack`.
 #[derive(Debug)]
@@ -79,7 +77,6 @@ impl ControllerFactory for RackFactory {
             threshold: WINDOW_BYTES_MAX,
             mtu: u64::from(mtu),
             recovery: now,
-            in_flight: 0,
         })
     }
 }
@@ -87,8 +84,9 @@ impl ControllerFactory for RackFactory {
 /// Congestion control for one switch: starts wide and doubles each round trip until packets are lost; then it halves,
 /// at most once a round trip, and grows by `GROW_BYTES` a round trip.
 ///
-/// It keeps its own count of bytes in flight and answers «no limit» until the window is full, because quinn-proto
-/// paces every window below 4 GiB, and a paced packet is a late packet here.
+/// The window is the true one. A larger one would switch quinn-proto's pacer off, but a count of bytes in flight of our
+/// own drifts (a controller is told of packets that are never acknowledged), and a drifted count once held a connection
+/// shut for ever. The pacer lets a burst of ten datagrams and of two milliseconds pass: small frames never wait for it.
 #[derive(Clone, Debug)]
 struct Rack {
     window: u64,
@@ -96,7 +94,6 @@ struct Rack {
     threshold: u64,
     mtu: u64,
     recovery: Instant,
-    in_flight: u64,
 }
 
 /// About what a receiving socket holds without help from the administrator (`net.core.rmem_max`).
@@ -105,8 +102,6 @@ const WINDOW_BYTES_FIRST: u64 = 128 * 1024;
 const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// One datagram of Ethernet, whatever the path carries: a jumbo step would lose again in the next round trips.
 const GROW_BYTES: u64 = 1_500;
-/// Above it quinn-proto does not pace.
-const UNPACED: u64 = 1 << 40;
 
 impl Rack {
     /// So that a loss shows by the packets behind the lost one, not by a timer.
@@ -116,24 +111,14 @@ impl Rack {
 }
 
 impl Controller for Rack {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
-        self.in_flight += bytes;
-    }
-
     fn on_ack(&mut self, _now: Instant, sent: Instant, bytes: u64, app_limited: bool, _rtt: &RttEstimator) {
-        self.in_flight = self.in_flight.saturating_sub(bytes);
         if !app_limited && sent > self.recovery {
             let more = if self.window < self.threshold { bytes } else { GROW_BYTES * bytes / self.window };
             self.window = (self.window + more).min(WINDOW_BYTES_MAX);
         }
     }
 
-    fn on_end_acks(&mut self, _now: Instant, in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
-        self.in_flight = in_flight;
-    }
-
-    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
-        self.in_flight = self.in_flight.saturating_sub(lost_bytes);
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent: bool, _lost_bytes: u64) {
         if sent <= self.recovery {
             return;
         }
@@ -148,14 +133,7 @@ impl Controller for Rack {
     }
 
     fn window(&self) -> u64 {
-        if self.in_flight + self.mtu <= self.window { UNPACED } else { 1 }
-    }
-
-    /// What may still be sent: `burst` asks for it.
-    fn metrics(&self) -> ControllerMetrics {
-        let mut metrics = ControllerMetrics::default();
-        metrics.congestion_window = self.window.saturating_sub(self.in_flight);
-        metrics
+        self.window
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
