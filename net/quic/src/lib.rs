@@ -13,8 +13,8 @@
 //!            spin p50 13.1 µs · yield p50 14.1 µs
 //! cargo run --release -p io_oi_quic --example round_trip -- 3000 65536      (64 KiB each way)
 //!            spin p50 72 µs · yield p50 73 µs
-//! cargo run --release -p io_oi_quic --example bulk -- 300
-//!            datagrams up to 1,452 B 195 MB/s · up to 8,952 B 616 MB/s, both cores shared with eight builds
+//! cargo run --release -p io_oi_quic --example bulk -- 200
+//!            datagrams up to 1,452 B 288 MB/s · up to 8,952 B 1,350 MB/s
 //! ```
 //!
 //! What was measured and chosen, or left:
