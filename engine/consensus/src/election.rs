@@ -24,6 +24,7 @@ pub enum BallotAnswer {
 impl Machine {
     /// Boot is over: the node follows whoever leads.
     pub fn begin(&mut self) {
+        self.unsealed.close();
         self.life.begin();
     }
 

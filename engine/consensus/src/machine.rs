@@ -49,7 +49,7 @@ pub struct Machine {
     durable: Positions,
     signed: Positions,
     points: Points,
-    unsealed: Unsealed,
+    pub(crate) unsealed: Unsealed,
     /// Voters of earlier days: their blocks stand in the chain.
     former: Vec<NodeId>,
     leader_key: Option<VerifyingKey>,
@@ -183,7 +183,7 @@ impl Machine {
 
     /// A seal found in the log: the signature must fit an unsealed block of the epoch. [P-42]
     pub fn recover_seal(&mut self, seal: &Seal) -> Result<(), RecoverError> {
-        if seal.epoch < self.chain.tip().epoch {
+        if seal.epoch < self.chain.tip().epoch || self.unsealed.is_superseded(seal) {
             return Ok(()); // Its block is covered by a later epoch's, or was superseded. [P-43]
         }
         if self.is_sealed_again(seal) {

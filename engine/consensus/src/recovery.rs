@@ -3,6 +3,7 @@
 //! Invariant: a log that contradicts itself is never continued. [P-70]
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use io_oi_record::{BlockHeader, Epoch, Hash, NodeId, Sequence};
 
@@ -13,11 +14,13 @@ use crate::note::Seal;
 #[derive(Debug)]
 pub(crate) struct Unsealed {
     waiting: VecDeque<(BlockHeader, Hash)>,
+    /// Headers of blocks that were superseded: a seal of theirs may stand behind what took their place.
+    superseded: Vec<Hash>,
 }
 
 impl Unsealed {
     pub(crate) fn new() -> Self {
-        Self { waiting: VecDeque::new() }
+        Self { waiting: VecDeque::new(), superseded: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, header: &BlockHeader, header_hash: Hash) {
@@ -42,8 +45,20 @@ impl Unsealed {
         Ok(header)
     }
 
+    /// Whether the seal is of a block that was superseded before it came to the log. [P-43]
+    pub(crate) fn is_superseded(&self, seal: &Seal) -> bool {
+        self.superseded.contains(&seal.header_hash)
+    }
+
+    /// Boot is over: what was only needed to read the log is given back.
+    pub(crate) fn close(&mut self) {
+        (self.waiting, self.superseded) = (VecDeque::new(), Vec::new());
+    }
+
     /// Blocks behind `last` are superseded. [P-35]
     pub(crate) fn rewind_to(&mut self, last: Sequence) {
+        let superseded = self.waiting.iter().filter(|(header, _)| header.last_sequence() > last);
+        self.superseded.extend(superseded.map(|(_, hash)| *hash));
         self.waiting.retain(|(header, _)| header.last_sequence() <= last);
     }
 

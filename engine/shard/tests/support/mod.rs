@@ -3,6 +3,8 @@
 
 pub mod follower;
 
+pub mod net;
+
 use std::collections::BTreeMap;
 
 use io_oi_record::{
