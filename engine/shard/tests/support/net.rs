@@ -13,6 +13,9 @@ use io_oi_shard::{
 
 use super::{CLUSTER, Frame, SHARD};
 
+/// Who wrote, and what; `None` for a delete.
+pub type Version = (Sequence, Option<Vec<u8>>);
+
 /// One node: its machine, its log, its hot tier, its answers.
 pub struct Node {
     pub machine: Option<Machine>,
@@ -22,8 +25,8 @@ pub struct Node {
     pub boot: u32,
     wake_at: Option<Nanos>,
     /// Newest version per key, tentative ones included, oldest first.
-    pub versions: BTreeMap<Vec<u8>, Vec<(Sequence, Option<Vec<u8>>)>>,
-    pub committed: BTreeMap<Vec<u8>, (Sequence, Option<Vec<u8>>)>,
+    pub versions: BTreeMap<Vec<u8>, Vec<Version>>,
+    pub committed: BTreeMap<Vec<u8>, Version>,
     pub withdrawn: Vec<Sequence>,
     pub replies: Vec<(SessionId, Receipt)>,
     pub notices: Vec<Notice>,
