@@ -22,6 +22,8 @@ use crate::clock;
 use crate::cluster::{Decision, Status};
 use crate::failure::Failure;
 use crate::findings::Findings;
+use crate::floors::flush::PlainFiles;
+use crate::floors::wire::Wire;
 use crate::nodes::Nodes;
 use crate::probe_keys::{fill_value, version_of};
 use crate::recorder::Recorder;
@@ -42,13 +44,17 @@ pub(crate) fn measure(
     let mut nodes = Nodes::open(&NodeOptions { spawn, ..node_options.clone() }, &[])?;
     let shards = nodes.client("latency-probe failover")?.shards();
     let mut ledger = Ledger::new(options.payload as usize);
+    let mut floors = Floors::new(&nodes, options.payload as usize)?;
     let mut runs = Vec::new();
     if options.hand_overs > 0 {
-        runs.push(hand_overs(options, &nodes, &mut ledger, quiet)?);
+        let measured = hand_overs(options, &nodes, &mut ledger, &mut floors, quiet)?;
+        runs.push(floors.beside(measured));
     }
     if options.crashes > 0 {
-        runs.push(crashes(options, &mut nodes, &mut ledger, quiet)?);
+        let measured = crashes(options, &mut nodes, &mut ledger, &mut floors, quiet)?;
+        runs.push(floors.beside(measured));
     }
+    drop(floors);
     nodes.wait_until_all_are_ready()?;
     nodes.wait_until_level(LEVEL_MAX);
     let (hash, wrong) = ledger.check(&nodes)?;
@@ -76,10 +82,12 @@ fn crashes(
     options: &Failover,
     nodes: &mut Nodes,
     ledger: &mut Ledger,
+    floors: &mut Floors,
     quiet: bool,
 ) -> Result<Measured, Failure> {
     let (mut recorder, mut again) = (Recorder::of_ns(), 0);
     for round in 0..options.crashes {
+        floors.measure()?;
         let leader = nodes.wait_for_leader(ShardId(0))?;
         let other = (leader + 1 + round as usize % (nodes.count() - 1)) % nodes.count();
         let mut client = nodes.client_of(other, "latency-probe failover")?;
@@ -114,10 +122,12 @@ fn hand_overs(
     options: &Failover,
     nodes: &Nodes,
     ledger: &mut Ledger,
+    floors: &mut Floors,
     quiet: bool,
 ) -> Result<Measured, Failure> {
     let (mut recorder, mut whole, mut failed) = (Recorder::of_ns(), Vec::new(), 0);
     for round in 0..options.hand_overs {
+        floors.measure()?;
         nodes.wait_until_level(LEVEL_MAX);
         let leader = nodes.wait_for_leader(ShardId(0))?;
         let target = (leader + 1 + round as usize % (nodes.count() - 1)) % nodes.count();
@@ -189,6 +199,37 @@ fn hand_over(
         submission.join().map_err(|_| Failure::Refused("the submission broke off".into()))??;
         Ok(None)
     })
+}
+
+/// What no change of leaders can go below, measured before every round.
+struct Floors {
+    plain: PlainFiles,
+    wire: Wire,
+    flushes: Vec<f64>,
+    round_trips: Vec<f64>,
+}
+
+impl Floors {
+    fn new(nodes: &Nodes, payload_bytes: usize) -> Result<Self, Failure> {
+        let plain = PlainFiles::create(&nodes.disk(), "failover-floor", FLOOR_FILE_BYTES, nodes.count())
+            .map_err(Failure::io("making the plain files of the flush floor"))?;
+        let wire = Wire::new(payload_bytes)?;
+        Ok(Self { plain, wire, flushes: Vec::new(), round_trips: Vec::new() })
+    }
+
+    fn measure(&mut self) -> Result<(), Failure> {
+        let flushes = self.plain.append(FLOOR_BLOCK_BYTES, FLUSHES_PER_ROUND);
+        self.flushes.extend(flushes.map_err(Failure::io("writing the flush floor"))?);
+        self.round_trips.extend(self.wire.round_trips()?);
+        Ok(())
+    }
+
+    /// The floors of the rounds since the last call, beside what was measured in them.
+    fn beside(&mut self, measured: Measured) -> Measured {
+        let flush_ns = clock::median(&mut std::mem::take(&mut self.flushes));
+        let round_trip_ns = clock::median(&mut std::mem::take(&mut self.round_trips));
+        measured.floor("flush_ns", flush_ns).floor("quic_round_trip_ns", round_trip_ns)
+    }
 }
 
 fn tell(quiet: bool, what: &str, round: u32, from: Instant, to: Instant, receipt: &Receipt) {
@@ -306,6 +347,10 @@ fn key_of(number: u64) -> Vec<u8> {
     format!("failover/{number}").into_bytes()
 }
 
+const FLOOR_FILE_BYTES: u64 = 4 << 20;
+/// A claim, a grant and a small block each take one page of the log.
+const FLOOR_BLOCK_BYTES: usize = 4_096;
+const FLUSHES_PER_ROUND: usize = 5;
 /// So many records before and after every change: the pipe is warm, and there is something to lose.
 const RECORDS_BEFORE: u32 = 20;
 /// What the strategy on the leader's box has open when its node dies.

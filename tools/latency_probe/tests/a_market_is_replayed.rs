@@ -41,6 +41,31 @@ fn a_node_killed_in_the_middle_comes_back_and_nothing_is_applied_twice() {
 }
 
 #[test]
+fn leaders_killed_twice_leave_an_equal_book_and_state_on_every_node() {
+    let dir = directory();
+    let file = write_dbn(&dir.path().join("market.dbn"), &market(0, 3_000));
+    let kills = ["--spawn", "3", "--kill-leader-at", "800,2000"];
+    let report = run_json(&[&["replay", word(&file), "--dir", word(dir.path())], &kills[..]].concat());
+    assert_eq!((&report["book"], &report["kills"]), (&"equal".into(), &2.into()));
+    assert_eq!(report["books"], serde_json::json!(["equal", "equal", "equal"]));
+    assert_eq!((&report["state_hashes_equal"], &report["nodes"]), (&true.into(), &3.into()));
+    let hashes = report["state_hashes"].as_array().expect("one entry per node");
+    assert!(hashes.len() == 3 && hashes.iter().all(|state| *state == hashes[0]), "{hashes:?}");
+    assert_eq!(report["proposals"], report["receipts"]);
+}
+
+#[test]
+fn leaders_are_killed_only_where_others_go_on() {
+    let dir = directory();
+    let file = write_dbn(&dir.path().join("market.dbn"), &market(0, 50));
+    for wrong in [&["--kill-leader-at", "10"][..], &["--spawn", "3", "--kill-leader-at", "20,10"]] {
+        let output = run(&[&["replay", word(&file), "--dir", word(dir.path())], wrong].concat());
+        assert!(!output.status.success());
+        assert!(text(&output.stderr).contains("--kill-leader-at"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_probe_and_its_node_killed_in_the_middle_are_resumed_from_the_directory() {
     let dir = directory();
     let file = write_dbn(&dir.path().join("market.dbn"), &market(0, 6_000));

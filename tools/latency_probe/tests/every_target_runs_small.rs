@@ -101,6 +101,70 @@ fn commit_sweeps_in_open_and_in_closed_loop() {
 }
 
 #[test]
+fn commit_on_three_nodes_stands_beside_a_round_trip_and_a_shared_flush() {
+    let dir = directory();
+    let place = dir.path().to_str().expect("a readable path");
+    for durability in ["disk-quorum", "mem-quorum", "certified"] {
+        let small = ["commit", "--spawn", "3", "--in-flight", "1,16", "--count", "40", "--keys", "20"];
+        let report = run_json(&[&small[..], &["--durability", durability, "--dir", place]].concat());
+        let runs = check_contract(&report, "commit");
+        assert_eq!((&report["nodes"], &report["durability"]), (&3.into(), &durability.into()));
+        for run in runs {
+            let floor =
+                |name: &str| run["floors"][name].as_f64().unwrap_or_else(|| panic!("{name} in {run}"));
+            let wire = floor("quic_round_trip_ns");
+            let bound = if durability == "mem-quorum" { wire } else { wire + floor("flush_ns") };
+            assert!((floor("commit_ns") - bound).abs() <= 2.0, "{run}");
+            assert!(run["ratio_to_floor"].as_f64() > Some(0.0), "{run}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(place).expect("readable").count(), 0, "everything is removed");
+}
+
+#[test]
+fn failover_loses_and_doubles_nothing() {
+    let report = run_json(&["failover", "--crashes", "2", "--hand-overs", "2"]);
+    let runs = check_contract(&report, "failover");
+    let kinds: Vec<&str> = runs.iter().filter_map(|run| run["kind"].as_str()).collect();
+    assert_eq!(kinds, ["hand-over", "crash"]);
+    for run in runs {
+        assert_eq!(run["records_lost_or_doubled"], 0, "{run}");
+        assert!(run["records_acknowledged"].as_u64() > Some(100), "{run}");
+    }
+    assert_eq!((&runs[1]["count"], &report["nodes"]), (&2.into(), &3.into()));
+    let too_few = run(&["failover", "--spawn", "1"]);
+    assert!(!too_few.status.success());
+    assert!(text(&too_few.stderr).contains("--spawn 3"), "{}", text(&too_few.stderr));
+}
+
+#[test]
+fn a_cluster_that_runs_already_is_measured_at_its_leader() {
+    let dir = directory();
+    let place = dir.path().to_str().expect("a readable path");
+    // A replay at the market's own pace keeps three nodes up for as long as this needs them.
+    let file = support::write_dbn(&dir.path().join("market.dbn"), &support::market(0, 30_000));
+    let file = file.to_str().expect("a readable path").to_owned();
+    let slow = ["replay", &file, "--spawn", "3", "--dir", place, "--pace", "real", "--speed", "1"];
+    let mut keeper = probe(&slow).spawn().expect("the probe runs");
+    let sockets = || -> Vec<String> {
+        let homes = std::fs::read_dir(place).expect("readable").flatten().map(|entry| entry.path());
+        let nodes =
+            homes.flat_map(|home| (0..3).map(move |index| home.join(format!("node-{index}/io_oi.sock"))));
+        nodes.filter(|socket| socket.exists()).map(|socket| socket.display().to_string()).collect()
+    };
+    until("three sockets are there", || sockets().len() == 3);
+    let sockets = sockets();
+    let mut arguments = vec!["commit", "--in-flight", "4", "--count", "40", "--keys", "20"];
+    sockets.iter().for_each(|socket| arguments.extend(["--attach", socket]));
+    let report = run_json(&arguments);
+    assert_eq!((&report["nodes"], &report["idle"]), (&3.into(), &"as configured".into()));
+    check_contract(&report, "commit");
+    kill_process(Pid::from_raw(keeper.id() as i32).expect("a process"), rustix::process::Signal::TERM)
+        .expect("it runs");
+    keeper.wait().expect("it was a child");
+}
+
+#[test]
 fn wal_runs_every_kind_beside_the_plain_file() {
     let dir = directory();
     let place = dir.path().to_str().expect("a readable path");
