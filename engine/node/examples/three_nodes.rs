@@ -7,10 +7,11 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use io_oi_client::Client;
+use io_oi_client::{Client, Inquiry, inquire};
 use io_oi_node::directory::{install_genesis, make_key};
 use io_oi_node::{AcceptAll, Config, Judge, Node, NodeHandle};
 use io_oi_record::genesis::{ControlMode, Genesis, Member, TrustMode};
+use io_oi_record::proof::RecordProof;
 use io_oi_record::{Nanos, SignedGenesis, Signer};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,6 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         see(client, b"last/2", puts as u64)?;
     }
     drop(clients);
+    for node in &nodes {
+        ask(node)?;
+    }
     for node in nodes {
         node.stop()?;
     }
@@ -105,6 +109,17 @@ fn measure(place: usize, client: &mut Client, puts: usize, in_flight: usize) -> 
         at(0.99),
         at(0.999)
     );
+    Ok(())
+}
+
+/// What the node says of itself, and a proof that needs nobody's word.
+fn ask(node: &NodeHandle) -> Result<(), Box<dyn Error>> {
+    for inquiry in [Inquiry::Status, Inquiry::Peers, Inquiry::Leader, Inquiry::Evidence] {
+        println!("{inquiry:?}: {}", String::from_utf8(inquire(node.socket_path(), &inquiry)?)?);
+    }
+    let proof = RecordProof::decode(&inquire(node.socket_path(), &Inquiry::Prove(b"last/2".to_vec()))?)?;
+    let proven = proof.verify(&proof.genesis.genesis)?;
+    println!("proven: sequence {}, {} voters", proven.sequence, proven.voters.len());
     Ok(())
 }
 

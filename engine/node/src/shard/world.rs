@@ -13,7 +13,7 @@ use io_oi_record::{
     SessionId, ShardId, Verdict,
 };
 use io_oi_shard::judge::precondition_verdict;
-use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, LogKind, Machine, PublishStage};
+use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, PublishStage};
 use io_oi_shm::{HashSeed, feed, hash_key, hot, shard_of};
 use io_oi_wal::{BlockIndex, BlockPlace, Frame, FrameKind, LogIndex, Wal};
 
@@ -240,7 +240,13 @@ impl<J: Judge> World<J> {
                 self.append(index, kind, epoch, sequence, bytes)
             }
             Effect::Send { to, lane, bytes } => match &mut self.peers {
-                Some(peers) => peers.send(to, lane, bytes),
+                Some(peers) => {
+                    peers.send(to, lane, bytes);
+                    if lane == Lane::Bulk {
+                        // A block leaves before the machine signs it: that takes longer than the way to the peer.
+                        peers.flush_sent();
+                    }
+                }
                 None => self.tally.frames_unsent += 1,
             },
             Effect::Publish { stage: PublishStage::Tentative, epoch, time, record } => {
