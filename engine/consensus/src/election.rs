@@ -169,6 +169,11 @@ impl Machine {
         self.life.lose_claims_through(epoch);
     }
 
+    /// An epoch of which the log holds an own block and no claim: the disk was restored or cloned. [P-44]
+    pub fn unclaimed(&self) -> Option<Epoch> {
+        self.unclaimed
+    }
+
     /// Whether the log claims `epoch` for this node. [P-44]
     pub fn has_claimed(&self, epoch: Epoch) -> bool {
         self.life.has_claimed(epoch)

@@ -52,6 +52,8 @@ pub struct Machine {
     pub(crate) unsealed: Unsealed,
     /// Voters of earlier days: their blocks stand in the chain.
     former: Vec<NodeId>,
+    /// The newest epoch of an own block in the log without a claim before it. [P-44]
+    pub(crate) unclaimed: Option<Epoch>,
     leader_key: Option<VerifyingKey>,
 }
 
@@ -82,6 +84,7 @@ impl Machine {
             points: Points::default(),
             unsealed: Unsealed::new(),
             former: Vec::new(),
+            unclaimed: None,
             leader_key: None,
         }
     }
@@ -160,7 +163,7 @@ impl Machine {
         self.check_group(header)?;
         self.chain.tip().check_next(header)?;
         if header.leader == self.group.node && !self.life.has_claimed(header.epoch) {
-            return Err(RecoverError::NeverClaimed { epoch: header.epoch });
+            self.unclaimed = Some(header.epoch);
         }
         if self.begins_epoch(header) {
             self.unsealed.clear(); // [P-43]

@@ -106,15 +106,6 @@ pub enum RecoverError {
         /// The tip of the log.
         found: Sequence,
     },
-    /// Our own block in an epoch that this log never claimed. [P-44]
-    #[error(
-        "the log holds our own block of epoch {epoch} without a claim to it: the disk was restored or cloned; \
-         this node must not vote or lead until an operator re-admits it"
-    )]
-    NeverClaimed {
-        /// Epoch of the block.
-        epoch: Epoch,
-    },
     /// A block that continues neither the tip nor anything that may still be given up. [P-35]
     #[error(
         "the block at sequence {first_sequence} would supersede what sequence {committed} had decided: the log mixes \

@@ -292,6 +292,9 @@ impl Machine {
         if promised > found && self.held_floor.is_none() {
             self.fall_mute(MuteReason::PromiseLost { promised, found });
         }
+        if let Some(epoch) = self.consensus.unclaimed().filter(|_| self.mute.is_none()) {
+            self.fall_mute(MuteReason::NeverClaimed { epoch }); // [P-44]
+        }
         self.voting.skip_recovered();
         self.draw_consequences();
         self.timing.silent_until = now.mono.saturating_add(self.timers.election_ns_min);
