@@ -7,7 +7,7 @@ use io_oi_record::{
     Block, BlockBuilder, BlockHeader, Epoch, HeaderParts, Operation, Record, Sequence, SessionSequence,
     Verdict,
 };
-use io_oi_shard::{Event, LogKind, PublishStage, RecoverError};
+use io_oi_shard::{Event, LogKind, MuteReason, PublishStage, RecoverError};
 use proptest::prelude::*;
 use support::*;
 
@@ -112,8 +112,14 @@ fn a_log_with_an_entry_missing_is_not_continued() {
         let mut broken = log.clone();
         let removed = broken.remove(missing);
         // A block without a seal of its own is covered by the next sealed header. [P-43]
-        let is_seal = removed.kind == LogKind::Seal;
-        assert_eq!(recover(&broken).is_ok(), is_seal, "without entry {missing}, a {:?}", removed.kind);
+        // A claim that is missing shows in the blocks behind it: the log is read, and its node stays silent. [P-44]
+        let is_read = matches!(removed.kind, LogKind::Seal | LogKind::Claim);
+        assert_eq!(recover(&broken).is_ok(), is_read, "without entry {missing}, a {:?}", removed.kind);
+        if removed.kind == LogKind::Claim {
+            let world = World::boot_on(3, broken).expect("it was just read");
+            assert!(matches!(world.machine.mute(), Some(MuteReason::NeverClaimed { .. })), "entry {missing}");
+            assert!(!world.machine.is_leading() && !world.machine.is_ready());
+        }
     }
 }
 
