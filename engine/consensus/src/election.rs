@@ -154,6 +154,11 @@ impl Machine {
         self.life.hear_of(epoch);
     }
 
+    /// Whether an honest history may have come that far.
+    pub fn is_near(&self, epoch: Epoch) -> bool {
+        self.life.is_near(epoch)
+    }
+
     /// Who leads, as far as this node knows.
     pub fn leader(&self) -> Option<NodeId> {
         self.life.leader()

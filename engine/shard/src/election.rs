@@ -239,7 +239,9 @@ impl Machine {
         }
         let is_handed_over = self.is_handed_over_to(message.hand_over_round);
         let has_authority = self.governing.grants_authority(ballot, message.appointment);
-        let is_open = has_authority && !self.is_repairing() && (is_handed_over || !self.is_sticky());
+        let is_same_leader = self.consensus.leader() == Some(from); // It gives its own lease up. [P-28]
+        let is_undisturbed = is_handed_over || is_same_leader || !self.is_sticky();
+        let is_open = has_authority && !self.is_repairing() && is_undisturbed;
         match self.consensus.judge_ballot(ballot) {
             BallotAnswer::Grant if is_open => self.promise(ballot.epoch, from),
             BallotAnswer::Again if self.promise_durable >= ballot.epoch => {
@@ -314,8 +316,16 @@ impl Machine {
         }
     }
 
-    pub(crate) fn handle_deny(&mut self, deny: &Deny) {
+    /// A voter has promised a higher epoch. A leader takes one above it, so that this voter can follow it again. [P-28]
+    pub(crate) fn handle_deny(&mut self, from: NodeId, epoch: Epoch, deny: &Deny) {
         self.consensus.hear_of(deny.promised);
+        let is_voter = self.consensus.members().voter_index(from).is_some();
+        let is_above = epoch == self.epoch() && deny.promised > epoch && self.consensus.is_near(deny.promised);
+        let may_go_on = self.handing.is_none() && self.may_stand();
+        if self.role() == Role::Leading && is_voter && is_above && may_go_on {
+            self.stop_leading();
+            self.stand();
+        }
     }
 
     /// Whether our own oldest append has waited for its flush for longer than a leader may. [P-57]

@@ -5,7 +5,7 @@
 //! [P-28, P-45, P-58]
 
 use io_oi_record::evidence::Signed;
-use io_oi_record::message::{Ack, BlockMessage, Commit, Message, SealMessage, Want, WantHeader};
+use io_oi_record::message::{Ack, BlockMessage, Commit, Deny, Message, SealMessage, Want, WantHeader};
 use io_oi_record::{Block, BlockHeader, Epoch, Hash, Nanos, NodeId, Round, Sequence, Signature};
 
 use crate::appends::{Entry, Note};
@@ -33,6 +33,7 @@ pub(crate) struct Following {
     /// What was not sealed at the last heartbeat.
     unsealed: Sequence,
     wanted_at: Nanos,
+    told_at: Nanos,
     /// The highest epoch of a leader that was noted durably. [P-28]
     pub(crate) noted: Epoch,
     /// The leader's tip when it was first heard in this epoch; a repairing node has to come as far. [P-46]
@@ -51,6 +52,7 @@ impl Following {
             lacking: Sequence::NONE,
             unsealed: Sequence::NONE,
             wanted_at: Nanos::ZERO,
+            told_at: Nanos::ZERO,
             noted: Epoch::NONE,
             leader_tip: Sequence::NONE,
         }
@@ -77,6 +79,7 @@ impl Machine {
         let is_refused = self.is_barred(from) || self.gives_up_on(from);
         if !is_voter || is_ahead || is_refused || !self.consensus.may_follow(epoch, from) {
             self.counters.messages_stale += 1;
+            self.tell_promise(from, epoch);
             return false;
         }
         let led = (self.role() == Role::Leading).then(|| self.epoch());
@@ -96,6 +99,16 @@ impl Machine {
         self.timing.heard_at = self.now.mono;
         self.arm_election();
         true
+    }
+
+    /// A leader of an epoch below our promise cannot be followed: it has to take a higher one. [P-28]
+    fn tell_promise(&mut self, from: NodeId, epoch: Epoch) {
+        let promised = self.consensus.promised();
+        let is_due = self.now.mono.since(self.following.told_at) >= self.timers.heartbeat_ns;
+        if epoch < promised && self.consensus.own().is_some() && self.mute.is_none() && is_due {
+            self.following.told_at = self.now.mono;
+            self.peers.post(To::One(from), Lane::Urgent, epoch, Message::Deny(Deny { promised }));
+        }
     }
 
     /// A block of the leader's chain. [P-30..P-35]
@@ -148,7 +161,10 @@ impl Machine {
     /// Whether a header is ahead of our clock by more than may be. A leader that stamps such headers is not heard at all,
     /// so that another may be elected. [P-37]
     fn is_skewed(&mut self, epoch: Epoch, header: &BlockHeader) -> bool {
-        let is_ahead = header.time.since(self.now.wall) > self.timers.clock_skew_ns_max;
+        // One nanosecond past its parent is the least that a leader can stamp: the leap is somebody else's.
+        let parent = self.consensus.chain().find(header.parent).map(|link| link.tip.time);
+        let is_leap = parent.is_some_and(|parent| header.time > parent.saturating_add(1));
+        let is_ahead = is_leap && header.time.since(self.now.wall) > self.timers.clock_skew_ns_max;
         if is_ahead && epoch == header.epoch {
             self.skewed = Some((epoch, self.now.mono));
             self.counters.messages_refused += 1;

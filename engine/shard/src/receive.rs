@@ -33,7 +33,7 @@ impl Machine {
             Message::PreVoteAnswer(answer) => self.handle_pre_vote_answer(from, epoch, answer),
             Message::Ballot(ballot) => self.handle_ballot(from, ballot),
             Message::Grant(grant) => self.handle_grant(from, grant),
-            Message::Deny(deny) => self.handle_deny(deny),
+            Message::Deny(deny) => self.handle_deny(from, epoch, deny),
             Message::Want(want) => self.handle_want(from, want),
             Message::WantHeader(question) => self.handle_want_header(from, question),
             Message::FetchBlock(question) => self.handle_fetch_block(from, question),
