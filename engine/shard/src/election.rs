@@ -320,7 +320,8 @@ impl Machine {
     pub(crate) fn handle_deny(&mut self, from: NodeId, epoch: Epoch, deny: &Deny) {
         self.consensus.hear_of(deny.promised);
         let is_voter = self.consensus.members().voter_index(from).is_some();
-        let is_above = epoch == self.epoch() && deny.promised > epoch && self.consensus.is_near(deny.promised);
+        let is_above =
+            epoch == self.epoch() && deny.promised > epoch && self.consensus.is_near(deny.promised);
         let may_go_on = self.handing.is_none() && self.may_stand();
         if self.role() == Role::Leading && is_voter && is_above && may_go_on {
             self.stop_leading();
