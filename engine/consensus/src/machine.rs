@@ -50,7 +50,7 @@ pub struct Machine {
     signed: Positions,
     points: Points,
     pub(crate) unsealed: Unsealed,
-    /// Voters of earlier days: their blocks stand in the chain.
+    /// Voters of earlier days, and of days to come as far as the log names them: their blocks stand in the chain.
     former: Vec<NodeId>,
     /// The newest epoch of an own block in the log without a claim before it. [P-44]
     pub(crate) unclaimed: Option<Epoch>,
@@ -411,6 +411,14 @@ impl Machine {
         if let Some(own) = self.own {
             self.held.advance(own, self.own_held);
             self.durable.advance(own, self.own_durable);
+        }
+    }
+
+    /// The log makes `node` a voter, whether that is known to be committed yet or not: blocks that it leads may follow.
+    /// [P-34]
+    pub fn know_leader(&mut self, node: NodeId) {
+        if !self.former.contains(&node) {
+            self.former.push(node);
         }
     }
 

@@ -168,7 +168,14 @@ impl Machine {
     pub(crate) fn append_governance(&mut self, sequence: Sequence) {
         let judged = self.governing.rules.judge(self.pending.proposal().value);
         let signed = judged.expect("it was judged when it got its place");
+        self.know_leader(&signed);
         self.governing.rules.append(sequence, signed);
+    }
+
+    fn know_leader(&mut self, signed: &SignedGovernance) {
+        if let Some(node) = Governance::promoted(signed) {
+            self.consensus.know_leader(node);
+        }
     }
 
     /// Whether a leader's verdict over a governance record is what this log says; if so it is taken in. [P-90]
@@ -176,6 +183,7 @@ impl Machine {
         let judged = self.governing.rules.judge(record.value);
         match (judged, record.verdict) {
             (Ok(signed), Verdict::Accept) => {
+                self.know_leader(&signed);
                 self.governing.rules.append(record.sequence, signed);
                 true
             }
