@@ -29,7 +29,7 @@ pub(crate) struct Nodes {
     keep: bool,
     idle: String,
     /// Who may appoint leaders; only of a cluster that this probe founded.
-    operator: Option<Signer>,
+    operator: Option<Box<Signer>>,
 }
 
 struct Spawned {
@@ -87,7 +87,7 @@ impl Nodes {
             io_oi_node::Config::load(None, &settings).map_err(|error| Failure::Usage(error.to_string()))?;
         let dirs: Vec<PathBuf> = (0..count).map(|index| place.path().join(format!("node-{index}"))).collect();
         let operator = match count > 1 && !dirs[0].join("genesis").exists() {
-            true => Some(cluster::found(&dirs, config.shards.unwrap_or(1))?),
+            true => Some(Box::new(cluster::found(&dirs, config.shards.unwrap_or(1))?)),
             false => None,
         };
         let spawned = dirs.into_iter().map(|dir| Spawned { dir, settings: settings.clone(), child: None });
@@ -197,7 +197,7 @@ impl Nodes {
 
     /// The operator of a cluster that this probe founded.
     pub(crate) fn operator(&self) -> Option<&Signer> {
-        self.operator.as_ref()
+        self.operator.as_deref()
     }
 
     /// kill -9.
