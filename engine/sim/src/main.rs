@@ -23,6 +23,8 @@ struct Wish {
     jobs: Option<usize>,
     lines: Option<usize>,
     bug: Option<Bug>,
+    /// Every planted bug in turn, each until a checker finds it.
+    is_hunt: bool,
     is_json: bool,
 }
 
@@ -35,6 +37,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if wish.is_hunt {
+        return hunt(&wish);
+    }
     match wish.seed {
         Some(seed) => replay(seed, &wish),
         None => sweep(&wish),
@@ -47,6 +52,10 @@ fn read(words: &[String]) -> Result<Wish, String> {
     while let Some(word) = words.next() {
         if word == "--planted" {
             let name = words.next().map_or("", String::as_str);
+            if name == "all" {
+                wish.is_hunt = true;
+                continue;
+            }
             wish.bug =
                 Some(Bug::named(name).ok_or_else(|| format!("`{name}` is no planted bug: {}", bugs()))?);
             continue;
@@ -69,7 +78,7 @@ fn read(words: &[String]) -> Result<Wish, String> {
 }
 
 fn bugs() -> String {
-    Bug::ALL.iter().map(|bug| bug.name()).collect::<Vec<_>>().join(" ")
+    Bug::all().iter().map(|bug| bug.name()).collect::<Vec<_>>().join(" ")
 }
 
 fn replay(seed: u64, wish: &Wish) -> ExitCode {
@@ -81,6 +90,47 @@ fn replay(seed: u64, wish: &Wish) -> ExitCode {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,
     }
+}
+
+/// Plants one bug after another, and says how many seeds it takes until a checker finds it.
+fn hunt(wish: &Wish) -> ExitCode {
+    let (start, seeds_max) = (wish.start.unwrap_or(1), wish.seeds.unwrap_or(SEEDS_PER_BUG_MAX));
+    let bugs = Bug::all();
+    let next = AtomicU64::new(0);
+    let found = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..wish.jobs.unwrap_or(1).max(1) {
+            scope.spawn(|| {
+                while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    let seen = find(*bug, start, seeds_max, wish.nodes);
+                    found.fetch_add(u64::from(seen.is_some()), Ordering::Relaxed);
+                    let line = match seen {
+                        Some((needed, what)) => format!("found within {needed} seeds: {what}"),
+                        None => format!("NOT found in {seeds_max} seeds"),
+                    };
+                    eprintln!("{:<28} {line}", bug.name());
+                }
+            });
+        }
+    });
+    let found = found.into_inner();
+    println!("{{\"planted_found\":\"{found}/{}\"}}", bugs.len());
+    if found == bugs.len() as u64 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How many seeds it took to find this bug, and the finding.
+fn find(bug: Bug, start: u64, seeds_max: u64, nodes: Option<usize>) -> Option<(u64, String)> {
+    for seed in start..start.saturating_add(seeds_max) {
+        let options = Options { seed, nodes, bug: Some(bug), story_lines: 0 };
+        let outcome = survived(&options);
+        // What is found without the bug, too, is not the bug.
+        let without = Options { bug: None, ..options };
+        if let Some(violation) = outcome.violation.filter(|_| survived(&without).violation.is_none()) {
+            let first = violation.to_string().lines().next().unwrap_or_default().to_owned();
+            return Some((seed - start + 1, first));
+        }
+    }
+    None
 }
 
 fn summary(outcome: &Outcome) -> String {
@@ -135,10 +185,7 @@ fn work(wish: &Wish, next: &AtomicU64, end: u64, tally: &Mutex<Tally>) {
             return;
         }
         let began_ns = cpu_ns();
-        let outcome = std::panic::catch_unwind(|| {
-            run(&Options { seed, nodes: wish.nodes, bug: wish.bug, story_lines: 0 })
-        });
-        let outcome = outcome.unwrap_or_else(|_| panicked(seed));
+        let outcome = survived(&Options { seed, nodes: wish.nodes, bug: wish.bug, story_lines: 0 });
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.seeds += 1;
         tally.cpu_ns += cpu_ns() - began_ns;
@@ -156,6 +203,11 @@ fn work(wish: &Wish, next: &AtomicU64, end: u64, tally: &Mutex<Tally>) {
 fn cpu_ns() -> u64 {
     let counted = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     counted.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
+/// A run, even if a machine breaks a promise of its own.
+fn survived(options: &Options) -> Outcome {
+    std::panic::catch_unwind(|| run(options)).unwrap_or_else(|_| panicked(options.seed))
 }
 
 /// A broken promise inside a machine is found by its own assertion.
@@ -218,4 +270,6 @@ fn report(wish: &Wish, tally: &Tally, began: Instant) -> ExitCode {
     if tally.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// A bug that is not found within so many seeds is not found.
+const SEEDS_PER_BUG_MAX: u64 = 400;
 const TELL_EVERY: Duration = Duration::from_secs(2);

@@ -170,6 +170,10 @@ impl Node {
         let config = self.machine_config(cluster, setup, seed, loss);
         let broken = |what: String| Reading::Failed(BootFailure::Broken(what));
         let mut machine = Machine::new(config).map_err(|error| broken(error.to_string()))?;
+        #[cfg(feature = "planted")]
+        if let Some(crate::planted::Bug::Machine(bug)) = io.bug {
+            machine.plant(bug);
+        }
         let mut recovered = Recovering::new();
         let opened = Wal::open_on(self.disk.attach(), log_config(cluster), |place, frame| {
             recovered.recover(io, &mut machine, place, &frame).map_err(Into::into)

@@ -3,7 +3,7 @@
 //! Invariant: nothing here does anything unless a run asks for it by name.
 
 /// A bug in the world around the machines, as a careless daemon or a dishonest member would have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// The daemon reports an append as durable while its flush is still under way.
     DurableEarly,
@@ -17,11 +17,14 @@ pub enum Bug {
     ShowsTentativeAsCommitted,
     /// The daemon does not replace the promise file before it reports a promise as durable, and loses the end of its log.
     NoPromiseFile,
+    /// A bug inside the machines themselves.
+    #[cfg(feature = "planted")]
+    Machine(io_oi_shard::Planted),
 }
 
 impl Bug {
-    /// Every bug.
-    pub const ALL: &'static [Bug] = &[
+    /// The bugs around the machines.
+    const OWN: &'static [Bug] = &[
         Bug::DurableEarly,
         Bug::NoWithdrawal,
         Bug::ReadWithoutLease,
@@ -30,22 +33,34 @@ impl Bug {
         Bug::NoPromiseFile,
     ];
 
+    /// Every bug that this build can plant.
+    #[must_use]
+    pub fn all() -> Vec<Bug> {
+        #[cfg_attr(not(feature = "planted"), expect(unused_mut, reason = "the machines have no bugs here"))]
+        let mut all = Self::OWN.to_vec();
+        #[cfg(feature = "planted")]
+        all.extend(io_oi_shard::Planted::ALL.iter().map(|bug| Bug::Machine(*bug)));
+        all
+    }
+
     /// As it is named on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Bug::DurableEarly => "durable-early",
-            Bug::NoWithdrawal => "no-withdrawal",
+            Bug::NoWithdrawal => "daemon-no-withdrawal",
             Bug::ReadWithoutLease => "read-without-lease",
             Bug::FalseAck => "false-ack",
             Bug::ShowsTentativeAsCommitted => "shows-tentative-as-committed",
             Bug::NoPromiseFile => "no-promise-file",
+            #[cfg(feature = "planted")]
+            Bug::Machine(bug) => bug.name(),
         }
     }
 
     /// The bug of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Bug> {
-        Bug::ALL.iter().copied().find(|bug| bug.name() == name)
+        Bug::all().into_iter().find(|bug| bug.name() == name)
     }
 }

@@ -27,7 +27,7 @@ use crate::planted::Bug;
 use crate::process::Out;
 use crate::random::Random;
 use crate::scenario::{Fault, Scenario};
-use crate::sights::Sights;
+use crate::sights::{Sight, Sights};
 use crate::story::Story;
 
 /// Something that happens at a moment.
@@ -299,6 +299,9 @@ impl World {
                 let (sequence, hash) = process.machine.status().state_hash;
                 self.witness.state_hash(self.time, node, sequence, hash);
                 self.witness.shows_at_end(self.time, node, &process.hot, committed);
+                if process.machine.session_counts().1 > 0 {
+                    self.sights.see(Sight::Eviction);
+                }
                 let mute = process.machine.status().mute;
                 let is_right = mute.is_some() == self.nodes[node].is_rolled_back || self.nodes[node].has_left;
                 self.witness.silence(self.time, node, is_right, &format!("{mute:?}"));

@@ -147,8 +147,10 @@ impl World {
         let leads = process.map(|it| (it.machine.is_leading(), it.machine.epoch()));
         let said = wire.said(&self.cluster, |epoch| leads == Some((true, epoch)));
         self.witness.said(self.time, from, &said);
-        if matches!(wire.message(), Message::Forward(_)) {
-            self.sights.see(Sight::Forward);
+        match wire.message() {
+            Message::Forward(_) => self.sights.see(Sight::Forward),
+            Message::HandOver(_) => self.sights.see(Sight::HandOver),
+            _ => {}
         }
         if self.story.is_heard() {
             let fate = if self.network.is_cut(from, to) { " (cut)" } else { "" };
