@@ -55,7 +55,7 @@ const LIES_MAX: u64 = 3;
 
 impl Liar {
     pub(crate) fn new(node: usize, lie: Lie, random: &mut Random) -> Self {
-        Self { node, lie, patience: random.below(60), lies: 0 }
+        Self { node, lie, patience: random.below(12), lies: 0 }
     }
 
     /// What it makes of an honest message of its machine.

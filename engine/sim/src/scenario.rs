@@ -344,7 +344,7 @@ fn some_storm(random: &mut Random) -> Weather {
 fn some_liar(founders: usize, troubles: &Troubles, random: &mut Random) -> Option<(usize, Lie)> {
     let can_spare = founders >= 3 && troubles.governance == 0 && troubles.disks == 0;
     let lie = *random.pick(Lie::PROVABLE);
-    (can_spare && random.chance(200)).then(|| (random.index(founders), lie))
+    (can_spare && random.chance(500)).then(|| (random.index(founders), lie))
 }
 
 fn some_clock(random: &mut Random) -> (i64, i64) {
