@@ -101,6 +101,14 @@ impl Board {
         self.writer.set_lease(until.get());
     }
 
+    /// Takes the lease back from readers, whatever was promised: another node may lead from now on.
+    #[cold]
+    pub(super) fn void_lease(&mut self) {
+        self.lease = Nanos::ZERO;
+        self.writer.set(LEASE_UNTIL, 0);
+        self.writer.set_lease(0);
+    }
+
     /// Whether the board is old enough to be worth the work.
     #[inline]
     pub(super) fn is_due(&self, now: Now) -> bool {

@@ -106,11 +106,10 @@ pub(crate) fn boot<J: Judge>(
     let last_word = LastWord::new(boot.notices.clone());
     let judge = boot.judge;
     let notices = boot.notices;
-    let parts = Parts { keys, judge, hot, feed, wal, blocks, peers, clerk, gate, tally, notices };
+    let parts = Parts { keys, judge, hot, feed, wal, blocks, peers, clerk, gate, tally, board, notices };
     let mut shard = Shard {
         machine,
         world: World::new(parts),
-        board,
         orders: boot.orders,
         dead_sessions: VecDeque::new(),
         watch: FlushWatch::default(),

@@ -30,7 +30,7 @@ use io_oi_shm::bell::Bell;
 use io_oi_shm::lane::NodeLane;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::board::{Board, Look};
+use self::board::Look;
 use self::lanes::{LaneSlot, LaneState, Newcomer, Taken};
 use self::peers::Peers;
 use self::teller::Teller;
@@ -51,7 +51,6 @@ pub use self::peers::AddressError;
 pub(crate) struct Shard<J> {
     machine: Machine,
     world: World<J>,
-    board: Board,
     orders: OrderBox,
     /// Sessions that are to be closed when the machine is ready.
     dead_sessions: VecDeque<SessionId>,
@@ -206,7 +205,7 @@ impl<J: Judge> Shard<J> {
                 self.keep_evidence(hash);
             }
         }
-        self.board.show_lease(&self.machine);
+        self.world.board.show_lease(&self.machine);
         if let Some(peers) = &mut self.world.peers {
             if peers.is_outdated(&self.machine) {
                 peers.follow_members(&self.machine, self.node);
@@ -511,7 +510,7 @@ impl<J: Judge> Shard<J> {
         if now.mono.since(self.beaten_at) >= BEAT_EVERY_NS {
             self.beaten_at = now.mono;
             self.world.hot.beat(now.wall.get());
-            if self.board.is_due(now) {
+            if self.world.board.is_due(now) {
                 self.watch.look(self.world.shard, &self.world.wal);
                 self.show_board(now);
             }
@@ -519,11 +518,11 @@ impl<J: Judge> Shard<J> {
     }
 
     fn show_board(&mut self, now: Now) {
-        let World { tally, wal, hot, gate, peers, .. } = &self.world;
+        let World { tally, wal, hot, gate, peers, board, .. } = &mut self.world;
         let (attach, is_disk_full) = (self.attach_counts.values(), gate.is_log_full());
         let look =
             Look { tally, machine: &self.machine, wal, hot, peers, boot: self.boot, attach, is_disk_full };
-        self.board.show(now, &look);
+        board.show(now, &look);
     }
 }
 

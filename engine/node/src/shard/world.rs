@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - a write is shown only after admission made sure of its room, so showing never fails while the shard runs;
+//! - the lease is taken back from readers before the word leaves that lets another node lead;
 //! - an append starts its flush at once when one can be started, before anything else is done with the block.
 
 use std::collections::VecDeque;
@@ -9,8 +10,8 @@ use std::collections::VecDeque;
 use io_oi_record::limits::RECORD_BYTES_MAX;
 use io_oi_record::published::{PUBLISHED_HEAD_BYTES, Published};
 use io_oi_record::{
-    BlockHeader, Epoch, Nanos, Now, Operation, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence,
-    SessionId, ShardId, Verdict,
+    BlockHeader, Epoch, Nanos, Noun, Now, Operation, Outcome, Proposal, Receipt, Record, RefusalCode,
+    Sequence, SessionId, ShardId, Verdict,
 };
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, PublishStage};
@@ -19,7 +20,7 @@ use io_oi_wal::{BlockIndex, BlockPlace, Frame, FrameKind, LogIndex, Wal};
 
 use super::admission::{Gate, Surroundings};
 use super::answers::Governing;
-use super::board::Tally;
+use super::board::{Board, Tally};
 use super::clerk::Clerk;
 use super::lanes::{LaneSlot, LaneState, Lanes};
 use super::peers::Peers;
@@ -37,6 +38,7 @@ pub(super) struct World<J> {
     pub(super) lanes: Lanes,
     pub(super) gate: Gate,
     pub(super) tally: Tally,
+    pub(super) board: Board,
     pub(super) notices: Notices,
     /// The other nodes; a cluster of one that names no address has none.
     pub(super) peers: Option<Peers>,
@@ -87,12 +89,13 @@ pub(super) struct Parts<J> {
     pub(super) clerk: Clerk,
     pub(super) gate: Gate,
     pub(super) tally: Tally,
+    pub(super) board: Board,
     pub(super) notices: Notices,
 }
 
 impl<J: Judge> World<J> {
     pub(super) fn new(parts: Parts<J>) -> Self {
-        let Parts { keys, judge, hot, feed, wal, blocks, peers, clerk, gate, tally, notices } = parts;
+        let Parts { keys, judge, hot, feed, wal, blocks, peers, clerk, gate, tally, board, notices } = parts;
         Self {
             shard: keys.shard,
             keys,
@@ -103,6 +106,7 @@ impl<J: Judge> World<J> {
             lanes: Lanes::new(),
             gate,
             tally,
+            board,
             notices,
             peers,
             clerk,
@@ -241,6 +245,9 @@ impl<J: Judge> World<J> {
             }
             Effect::Send { to, lane, bytes } => match &mut self.peers {
                 Some(peers) => {
+                    if bytes.first() == Some(&(Noun::HandOver as u8)) {
+                        self.board.void_lease();
+                    }
                     peers.send(to, lane, bytes);
                     if lane == Lane::Bulk {
                         // A block leaves before the machine signs it: that takes longer than the way to the peer.
