@@ -369,8 +369,11 @@ impl Machine {
     /// Takes nothing more, and brings everything taken to disk, signatures included.
     pub fn close(&mut self, now: Now) {
         assert_ne!(self.phase, Phase::Recovering, "a machine that reads its log is simply dropped");
-        self.phase = Phase::Closing;
         self.now = now;
+        if !self.peers.is_empty() {
+            self.stop_leading(); // The others decide what is under way; a leader without them would wait for ever.
+        }
+        self.phase = Phase::Closing;
     }
 
     /// Whether everything is on disk after [`Machine::close`], as far as this node can bring it there.

@@ -181,3 +181,17 @@ fn a_retry_on_a_follower_gets_the_one_answer_of_the_log() {
     net.until("the leader answers it too", |net| !net.nodes[leader].replies.is_empty());
     assert_eq!(net.nodes[leader].replies[0], replies[0]); // [P-62]
 }
+
+#[test]
+fn a_leader_under_load_closes_without_waiting_for_anybody() {
+    let mut net = Net::of(3);
+    let leader = net.elect();
+    let session = net.open(leader, 1);
+    net.isolate(leader);
+    for number in 1..=5 {
+        net.submit(leader, session, numbered(number, b"key", b"value"));
+    }
+    net.close(leader);
+    net.run_ms(5);
+    assert!(net.machine(leader).is_closed());
+}

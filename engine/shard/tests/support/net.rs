@@ -153,6 +153,13 @@ impl Net {
         self.handle(node, Event::Submitted { origin: Origin::Client, session, proposal });
     }
 
+    /// The node is asked to stop.
+    pub fn close(&mut self, node: usize) {
+        let now = Now::at(self.now);
+        self.nodes[node].machine.as_mut().expect("the node is up").close(now);
+        self.drain(node);
+    }
+
     /// Opens a session on a node and waits for it.
     pub fn open(&mut self, node: usize, counter: u32) -> SessionId {
         let session = self.session(node, counter);
