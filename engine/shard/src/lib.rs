@@ -42,6 +42,7 @@ mod reply;
 mod rewind;
 mod sealer;
 mod session;
+mod stamp;
 mod state;
 mod status;
 mod view;

@@ -609,13 +609,6 @@ impl Machine {
         }
     }
 
-    /// The wall clock, as far as it keeps pace with the monotonic one: a leap would have the block refused. [P-37]
-    fn stamp(&self) -> Nanos {
-        let elapsed_ns = self.now.mono.since(self.started.mono);
-        let slack_ns = elapsed_ns / STAMP_SLEW + self.timers.clock_skew_ns_max / 2;
-        self.now.wall.min(self.started.wall.saturating_add(elapsed_ns).saturating_add(slack_ns))
-    }
-
     /// The sequence of the next record.
     pub(crate) fn next_sequence(&self) -> Sequence {
         self.flights.filled().next_sequence()
@@ -698,6 +691,3 @@ fn admit(origin: Origin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
 
 /// Answers without a place come one at a time, save when a leader refuses what several wait for.
 const ANSWERS_EXPECTED: usize = 64;
-
-/// A clock that was far behind at boot is caught up with at one part in so many.
-const STAMP_SLEW: u64 = 1_000;
