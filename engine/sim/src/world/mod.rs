@@ -288,7 +288,7 @@ impl World {
         let through = self.witness.truth.through();
         let mut standings = (0..self.nodes.len()).map(|node| self.standing(node));
         let is_level = standings.all(|it| !it.is_expected || it.is_up && it.committed == through);
-        is_level && self.clients.iter().all(|client| client.pending.is_none())
+        is_level && self.ignorant().is_empty() && self.clients.iter().all(|client| client.pending.is_none())
     }
 
     fn end(&mut self) {
@@ -303,26 +303,32 @@ impl World {
                     self.sights.see(Sight::Eviction);
                 }
                 let mute = process.machine.status().mute;
-                let is_right = mute.is_some() == self.nodes[node].is_rolled_back || self.nodes[node].has_left;
+                let it = &self.nodes[node];
+                let is_right = mute.is_some() == it.is_rolled_back || it.has_left || self.is_liar(node);
                 self.witness.silence(self.time, node, is_right, &format!("{mute:?}"));
             }
         }
         let waiting: Vec<String> = self.clients.iter().filter_map(Client::waits_for).collect();
-        self.check_conviction(&standings);
+        self.check_conviction();
         self.witness.ended(self.time, &standings, &waiting);
     }
 
     /// Whoever lied provably is convicted on every honest node.
-    fn check_conviction(&mut self, standings: &[Standing]) {
-        let Some(liar) = self.liar.as_ref().filter(|liar| liar.has_left_proof()) else { return };
-        let honest = standings.iter().filter(|it| it.is_expected && it.node != liar.node);
-        let node = liar.node;
-        for it in honest {
-            let process = self.nodes[it.node].process.as_ref();
-            let accused = self.nodes[node].identity.node;
-            let knows = process.is_some_and(|process| process.machine.is_barred(accused));
-            self.witness.convicted(self.time, it.node, node, knows);
+    fn check_conviction(&mut self) {
+        for (node, liar) in self.ignorant() {
+            self.witness.convicted(self.time, node, liar, false);
         }
+    }
+
+    /// Honest nodes that do not bar a member that lied provably, each with the liar.
+    fn ignorant(&self) -> Vec<(usize, usize)> {
+        let Some(liar) = self.liar.as_ref().filter(|liar| liar.has_left_proof()) else { return Vec::new() };
+        let accused = self.nodes[liar.node].identity.node;
+        let bars = |node: usize| {
+            self.nodes[node].process.as_ref().is_some_and(|process| process.machine.is_barred(accused))
+        };
+        let honest = (0..self.nodes.len()).filter(|node| self.standing(*node).is_expected);
+        honest.filter(|node| !bars(*node)).map(|node| (node, liar.node)).collect()
     }
 
     fn standing(&self, node: usize) -> Standing {
