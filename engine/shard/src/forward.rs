@@ -71,6 +71,12 @@ impl Forwarding {
         false
     }
 
+    /// Whether a proposal of this number is on its way.
+    pub(crate) fn holds(&self, session: SessionId, session_sequence: SessionSequence) -> bool {
+        let is_it = |entry: &Entry| (entry.session, entry.session_sequence) == (session, session_sequence);
+        self.entries.iter().any(|entry| !entry.is_done && is_it(entry))
+    }
+
     /// Takes a well-shaped proposal in, behind all others.
     pub(crate) fn push(
         &mut self,

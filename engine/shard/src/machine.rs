@@ -431,7 +431,10 @@ impl Machine {
     /// Whether a put or delete with this number would be new. Whoever refuses proposals for reasons of its own (no
     /// room, no permission) refuses only fresh ones: a retry is owed the answer that the first one got.
     pub fn proposal_state(&self, session: SessionId, session_sequence: SessionSequence) -> ProposalState {
-        self.sessions.proposal_state(session, session_sequence)
+        match self.sessions.proposal_state(session, session_sequence) {
+            ProposalState::Fresh if self.forwarding.holds(session, session_sequence) => ProposalState::Seen,
+            known => known,
+        }
     }
 
     /// How many sessions the shard knows, and how many have made room for newer ones since boot.

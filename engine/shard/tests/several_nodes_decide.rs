@@ -2,8 +2,8 @@
 
 mod support;
 
-use io_oi_record::{Durability, Epoch, Nanos, Outcome, RefusalCode};
-use io_oi_shard::{Notice, Role};
+use io_oi_record::{Durability, Epoch, Nanos, Outcome, RefusalCode, SessionSequence};
+use io_oi_shard::{Notice, ProposalState, Role};
 use support::net::*;
 use support::*;
 
@@ -194,4 +194,17 @@ fn a_leader_under_load_closes_without_waiting_for_anybody() {
     net.close(leader);
     net.run_ms(5);
     assert!(net.machine(leader).is_closed());
+}
+
+#[test]
+fn a_proposal_that_waits_for_a_leader_is_not_new_any_more() {
+    let mut net = Net::of(3);
+    let leader = net.elect();
+    let follower = net.others(leader)[0];
+    let session = net.open(follower, 1);
+    net.isolate(follower);
+    let state = |net: &Net| net.machine(follower).proposal_state(session, SessionSequence(1));
+    assert_eq!(state(&net), ProposalState::Fresh);
+    net.submit(follower, session, numbered(1, b"key", b"value"));
+    assert_eq!(state(&net), ProposalState::Seen);
 }
