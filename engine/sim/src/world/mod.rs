@@ -212,6 +212,7 @@ impl World {
             self.time = moment.time;
             self.happen(moment.what);
         }
+        self.tell_nodes();
         let violation = self.witness.take_violation();
         if let Some(violation) = &violation {
             self.story
@@ -224,6 +225,29 @@ impl World {
             decided: self.witness.truth.through().0,
             operations: self.witness.history.len() as u64,
             story: self.story.into_lines(),
+        }
+    }
+
+    /// Where everybody stands when the story ends.
+    fn tell_nodes(&mut self) {
+        if !self.story.is_heard() {
+            return;
+        }
+        for (node, it) in self.nodes.iter().enumerate() {
+            let Some(process) = &it.process else {
+                self.story.tell(self.time, format_args!("n{node} is down"));
+                continue;
+            };
+            let status = process.machine.status();
+            let (ready, idle, waiting) =
+                (process.machine.is_ready(), process.machine.is_idle(), process.inbox.len());
+            self.story.tell(
+                self.time,
+                format_args!(
+                    "n{node} is {:?} in e{}, tip {}, committed {}, certified {}, mute {:?}, ready {ready}, idle {idle}, {waiting} wait",
+                    status.role, status.epoch, status.tip, status.committed, status.certified, status.mute
+                ),
+            );
         }
     }
 
