@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use io_oi_client::{Client, Durability, Options, Outcome, PutError, SessionSequence};
@@ -20,7 +20,8 @@ pub(crate) struct IoOi {
     _dev: Dev,
 }
 
-struct Dev(Child);
+/// The process, and the end of its pipe: a `dev` that nobody listens to ends.
+struct Dev(Child, Option<BufReader<ChildStdout>>);
 
 impl Drop for Dev {
     fn drop(&mut self) {
@@ -42,9 +43,9 @@ impl IoOi {
             .stderr(std::fs::File::create(dir.join("io_oi.log"))?);
         let mut child = command.spawn()?;
         let out = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
-        let dev = Dev(child);
+        let mut dev = Dev(child, None);
         let mut line = String::new();
-        BufReader::new(out).read_line(&mut line)?;
+        dev.1.insert(BufReader::new(out)).read_line(&mut line)?;
         let ready: Value = serde_json::from_str(&line).map_err(|error| {
             io::Error::other(format!("`io_oi dev` did not become ready ({error}): {line}"))
         })?;
