@@ -35,7 +35,7 @@ pub(crate) struct Owner {
 }
 
 enum Writer {
-    Node(Nodes),
+    Node(Box<Nodes>),
     Process(Child),
 }
 
@@ -79,7 +79,7 @@ impl Owner {
                 let nodes = Nodes::open(nodes, &settings(keys, options.value_bytes))?;
                 let mut client = nodes.client("latency-probe hot-read")?;
                 fill(&mut client, &order, options.value_bytes, quiet)?;
-                (Writer::Node(nodes), Table::Client(Box::new(client)))
+                (Writer::Node(Box::new(nodes)), Table::Client(Box::new(client)))
             }
         };
         Ok(Self { table, writer, order, keys })
