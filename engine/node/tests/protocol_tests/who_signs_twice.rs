@@ -231,7 +231,12 @@ fn quiet_tip(court: &Court) -> BlockHeader {
 fn win_an_epoch(court: &Court, tip: &BlockHeader) -> Epoch {
     let deadline = soon();
     for epoch in tip.epoch.0 + 1.. {
-        assert!(Instant::now() < deadline, "nobody grants the liar an epoch");
+        assert!(
+            Instant::now() < deadline,
+            "nobody grants the liar epoch {epoch}: {:?}, he heard {:?}",
+            court.cluster.awake().iter().map(|place| court.cluster.status(*place, 0)).collect::<Vec<_>>(),
+            last_words(court)
+        );
         let ballot = Ballot {
             cluster: tip.cluster,
             shard: ShardId(0),
@@ -253,6 +258,16 @@ fn win_an_epoch(court: &Court, tip: &BlockHeader) -> Epoch {
         }
     }
     unreachable!("epochs do not end");
+}
+
+/// What the honest nodes said last, other than pre-votes.
+fn last_words(court: &Court) -> Vec<String> {
+    let heard = court.liar.heard();
+    let words = heard.iter().rev().filter_map(|heard| {
+        let (epoch, message) = Message::decode(&heard.bytes, court.liar.cluster, ShardId(0)).ok()?;
+        Some(format!("{epoch:?} {:?} of {}", message.noun(), heard.from))
+    });
+    words.take(12).collect()
 }
 
 fn has_granted(court: &Court, voter: NodeId, epoch: u64) -> bool {
