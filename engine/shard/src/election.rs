@@ -12,7 +12,7 @@ use io_oi_record::{Durability, SessionSequence, Verdict};
 use crate::appends::{Entry, Note};
 use crate::event::{Lane, LogKind};
 use crate::machine::Machine;
-use crate::peers::To;
+use crate::peers::{To, place_of};
 use crate::status::{Notice, Role};
 
 /// When what is due, on the monotonic clock.
@@ -213,6 +213,8 @@ impl Machine {
 
     /// [P-27]
     pub(crate) fn handle_pre_vote(&mut self, from: NodeId, epoch: Epoch, question: &PreVote) {
+        let place = (question.tip_epoch, question.tip_sequence);
+        self.show_vote(from, |vote| place < place_of(vote));
         let would = self.consensus.would_grant(epoch, question.tip_epoch, question.tip_sequence);
         let may_ask = self.consensus.members().voter_index(from).is_some();
         let granted = would && may_ask && !self.is_sticky() && !self.is_repairing();

@@ -376,7 +376,7 @@ impl Machine {
         if planted!(self, AckUnflushed) {
             durable = through;
         }
-        if self.is_repairing() {
+        if self.is_repairing() || self.mute.is_some() {
             durable = Sequence::NONE;
         }
         let link = self.consensus.chain().ending_at(durable).filter(|_| !durable.is_none());

@@ -288,6 +288,7 @@ impl Machine {
         self.promise_durable = self.consensus.promised();
         let (promised, found) = (self.promised_in_file, self.consensus.promised());
         self.consensus.close_through(promised);
+        self.remember_own_votes();
         self.consensus.begin();
         if promised > found && self.held_floor.is_none() {
             self.fall_mute(MuteReason::PromiseLost { promised, found });

@@ -7,9 +7,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use io_oi_consensus::{Membership, VoterIndex};
+use io_oi_record::evidence::Signed;
 use io_oi_record::limits::BLOCKS_IN_FLIGHT_MAX;
 use io_oi_record::message::Message;
-use io_oi_record::{Epoch, Nanos, NodeId, Round, Sequence};
+use io_oi_record::{Epoch, Nanos, NodeId, Round, Sequence, Vote};
 
 use crate::event::Lane;
 
@@ -34,6 +35,8 @@ pub(crate) struct Peer {
     pub(crate) confirmed_at: Nanos,
     pub(crate) confirmed_round: Round,
     pub(crate) lag_was_told: bool,
+    /// The newest vote that it signed: shown to it when it asks for less than it voted for. [P-44]
+    pub(crate) newest_vote: Option<Signed<Vote>>,
 }
 
 impl Peer {
@@ -48,6 +51,15 @@ impl Peer {
             confirmed_at: Nanos::ZERO,
             confirmed_round: Round::NONE,
             lag_was_told: false,
+            newest_vote: None,
+        }
+    }
+
+    /// It has voted.
+    pub(crate) fn note_vote(&mut self, vote: &Signed<Vote>) {
+        let is_newer = self.newest_vote.is_none_or(|newest| place_of(&newest) < place_of(vote));
+        if is_newer {
+            self.newest_vote = Some(*vote);
         }
     }
 
@@ -85,6 +97,11 @@ impl Peer {
         self.in_flight.push_back(last);
         self.next = last.next();
     }
+}
+
+/// Where a vote stands in the order of all votes of its voter.
+pub(crate) fn place_of(vote: &Signed<Vote>) -> (Epoch, Sequence) {
+    (vote.statement.epoch, vote.statement.sequence)
 }
 
 /// Whom a message goes to.

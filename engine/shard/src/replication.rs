@@ -241,6 +241,7 @@ impl Machine {
 
     /// A follower lacks what stands behind its chain. [P-59]
     pub(crate) fn handle_want(&mut self, from: NodeId, want: &Want) {
+        self.show_vote(from, |vote| want.after < vote.statement.sequence);
         if self.role() != Role::Leading {
             return;
         }

@@ -8,13 +8,13 @@ use alloc::collections::VecDeque;
 use io_oi_consensus::{Certifier, VoteOutcome, Watch};
 use io_oi_record::evidence::{Evidence, Signed, SignedEvidence};
 use io_oi_record::message::{Message, WantHeader};
-use io_oi_record::{BallotGrant, BlockHeader, NodeId, QuorumCertificate, Sequence, Vote};
+use io_oi_record::{BallotGrant, BlockHeader, Epoch, NodeId, QuorumCertificate, Sequence, Vote};
 use io_oi_record::{ClusterId, Nanos, ShardId};
 
 use crate::doubt::Doubt;
 use crate::event::Lane;
 use crate::machine::Machine;
-use crate::peers::To;
+use crate::peers::{To, place_of};
 use crate::status::{MuteReason, Notice, Role};
 
 /// A leader asks for votes this often when nobody waits for a certificate: a signature costs as much as a flush.
@@ -33,6 +33,8 @@ pub(crate) struct Voting {
     /// Ends of blocks that this node is to vote for.
     targets: VecDeque<Sequence>,
     voted_at: Nanos,
+    /// The newest place that this node can have voted for, as far as its log and this boot know. [P-44]
+    newest_own: (Epoch, Sequence),
     /// As a leader: when a block is to be voted for at the latest.
     votes_at: Option<Nanos>,
     /// A certificate that is to be logged.
@@ -50,6 +52,7 @@ impl Voting {
             doubt: None,
             targets: VecDeque::with_capacity(TARGETS_MAX),
             voted_at: Nanos::ZERO,
+            newest_own: (Epoch::NONE, Sequence::NONE),
             votes_at: None,
             certificate_due: None,
             logged: 0,
@@ -158,6 +161,7 @@ impl Machine {
         };
         let vote = Signed { statement, signature: self.signer.sign(&statement) };
         self.voting.voted_at = self.now.mono;
+        self.voting.newest_own = self.voting.newest_own.max(place_of(&vote));
         self.counters.votes += 1;
         let epoch = self.epoch();
         self.peers.post(To::All, Lane::Urgent, epoch, Message::Vote(vote));
@@ -179,9 +183,15 @@ impl Machine {
     /// Another voter's signed vote. [P-101, P-102]
     pub(crate) fn handle_vote(&mut self, from: NodeId, epoch: io_oi_record::Epoch, vote: &Signed<Vote>) {
         let statement = &vote.statement;
+        if statement.voter == self.own_node() {
+            return self.meet_own_vote(vote);
+        }
         if statement.voter != from || statement.epoch != epoch {
             self.counters.messages_refused += 1;
             return;
+        }
+        if let Some(peer) = self.peers.find(from) {
+            peer.note_vote(vote);
         }
         if let Some(evidence) = self.voting.watch.see_vote(vote, self.governing.rules.effective()) {
             self.accuse(evidence);
@@ -196,6 +206,31 @@ impl Machine {
                 self.peers.post(To::One(from), Lane::Urgent, epoch, Message::WantHeader(question));
             }
             _ => {}
+        }
+    }
+
+    /// What the log knows of this node's votes: a block that it voted for stands in it, or an epoch after it.
+    pub(crate) fn remember_own_votes(&mut self) {
+        let (tip, promised) = (*self.consensus.tip(), self.consensus.promised());
+        let sequence = if tip.epoch == promised { tip.sequence } else { Sequence::NONE };
+        self.voting.newest_own = (promised, sequence);
+    }
+
+    /// A member is behind what it voted for: it is shown its own vote. [P-44]
+    pub(crate) fn show_vote(&mut self, to: NodeId, is_behind: impl Fn(&Signed<Vote>) -> bool) {
+        let newest = self.peers.find(to).and_then(|peer| peer.newest_vote);
+        if let Some(vote) = newest.filter(is_behind) {
+            let epoch = vote.statement.epoch;
+            self.peers.post(To::One(to), Lane::Urgent, epoch, Message::Vote(vote));
+        }
+    }
+
+    /// Somebody shows us our own vote: one that neither our log nor this boot knows of was given with a disk that is no
+    /// longer this one. [P-44]
+    fn meet_own_vote(&mut self, vote: &Signed<Vote>) {
+        let is_unknown = place_of(vote) > self.voting.newest_own;
+        if is_unknown && self.mute.is_none() && !self.is_repairing() && vote.verify().is_ok() {
+            self.fall_mute(MuteReason::VoteLost { sequence: vote.statement.sequence });
         }
     }
 
