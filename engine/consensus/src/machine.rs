@@ -187,7 +187,7 @@ impl Machine {
     /// A seal found in the log: the signature must fit an unsealed block of the epoch. [P-42]
     pub fn recover_seal(&mut self, seal: &Seal) -> Result<(), RecoverError> {
         if seal.epoch < self.chain.tip().epoch || self.unsealed.is_superseded(seal) {
-            return Ok(()); // Its block is covered by a later epoch's, or was superseded. [P-43]
+            return self.check_late_seal(seal);
         }
         if self.is_sealed_again(seal) {
             return Ok(());
@@ -196,6 +196,18 @@ impl Machine {
         let forged = RecoverError::SealForged { sequence: seal.last_sequence };
         let leader = self.leader_key(header.leader).ok_or(forged)?;
         leader.verify(&header, &seal.signature).map_err(|_| forged)?;
+        Ok(())
+    }
+
+    /// Its block is covered by a later epoch's, or was superseded: it is not needed, and must still be nobody else's. [P-43]
+    fn check_late_seal(&self, seal: &Seal) -> Result<(), RecoverError> {
+        let fits = self
+            .chain
+            .find(seal.header_hash)
+            .is_none_or(|link| (link.tip.epoch, link.tip.sequence) == (seal.epoch, seal.last_sequence));
+        if seal.epoch.is_none() || !fits {
+            return Err(RecoverError::SealWithoutBlock { sequence: seal.last_sequence });
+        }
         Ok(())
     }
 

@@ -243,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_anywhere_is_an_error_and_never_a_crash(at in any::<prop::sample::Index>(), bit in 0..8u8) {
+    fn a_changed_byte_anywhere_is_an_error_or_silences_the_node_and_never_a_crash(at in any::<prop::sample::Index>(), bit in 0..8u8) {
         let mut log = log_of_two_boots();
         let bytes: usize = log.iter().map(|frame| frame.bytes.len()).sum();
         let mut at = at.index(bytes);
@@ -254,7 +254,8 @@ proptest! {
             }
             at -= frame.bytes.len();
         }
-        prop_assert!(recover(&log).is_err());
+        // A claim that names another epoch leaves our own blocks without one: read, and silent. [P-44]
+        prop_assert!(recover(&log).map_or(true, |world| world.machine.mute().is_some()));
     }
 
     #[test]
