@@ -24,7 +24,8 @@ fn kills_at_any_step_never_make_a_node_sign_twice() {
     listener.wait_for(&[cluster.node_id(0), cluster.node_id(1)]);
     let rounds = if std::env::var_os("IO_OI_NIGHTLY").is_some() { 300 } else { 15 };
     for round in 0..rounds {
-        let victim = random.below(2) as usize;
+        // A leader now and then, so that there is an election; anybody at any moment otherwise.
+        let victim = if round % 3 == 0 { cluster.wait_for_leader(0) } else { random.below(2) as usize };
         // Anywhere between the first words of an election and the first blocks of the new leader.
         std::thread::sleep(Duration::from_micros(random.below(400_000)));
         cluster.kill(victim);
@@ -48,7 +49,7 @@ fn kills_at_any_step_never_make_a_node_sign_twice() {
     let grants = statements.count(|place| matches!(place, SignedPlace::Grant(..)));
     let headers = statements.count(|place| matches!(place, SignedPlace::Header(..)));
     println!("{grants} grants and {headers} headers heard over {rounds} kills");
-    assert!(grants > 3 && headers > 3, "too little was signed to be a test");
+    assert!(grants >= 3 && headers >= 3, "too little was signed to be a test");
     assert_eq!(statements.contradictions(), [], "a node signed twice");
     for place in [0, 1] {
         assert_eq!(cluster.status(place, 0).expect("the node answers").mute, None);
