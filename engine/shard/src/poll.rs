@@ -98,9 +98,8 @@ impl Machine {
     }
 
     fn next_step(&mut self) -> Option<Step> {
-        if let Some(answer) = self.answers.pop_front() {
-            self.reply = Some(answer);
-            return Some(Step::Reply);
+        if let Some(step) = self.next_answer() {
+            return Some(step);
         }
         if self.phase == Phase::Recovering {
             return self.next_settled();
@@ -117,10 +116,19 @@ impl Machine {
             if self.take_from_inbox() || self.owe_commit() {
                 continue;
             }
+            // What was refused on the way is answered before the world is left alone.
+            if let Some(step) = self.next_answer() {
+                return Some(step);
+            }
             if !self.sign_one() {
                 return self.next_wake();
             }
         }
+    }
+
+    fn next_answer(&mut self) -> Option<Step> {
+        self.reply = Some(self.answers.pop_front()?);
+        Some(Step::Reply)
     }
 
     /// Small messages: acknowledgements, votes, ballots, seals, heartbeats.
