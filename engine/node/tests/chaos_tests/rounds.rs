@@ -16,7 +16,9 @@ pub(crate) fn survive(cluster: &mut Cluster, faults: &[Fault], random: &mut Rand
         heal(cluster, random);
         wait_for_answers(cluster, &workload);
     }
-    judge(cluster, &workload.finish());
+    let record = workload.finish();
+    assert!(record.lease_reads() > 0, "no leader ever had a lease");
+    judge(cluster, &record);
 }
 
 /// Two clients on every node.

@@ -330,15 +330,22 @@ impl Record {
         let views = io_oi_history::sessions::check(&self.views).unwrap_or_else(|error| panic!("{error}"));
         self.check_places();
         println!(
-            "{} operations on {} keys linearizable in {} steps; {} accepted, {} refused, {views} plain reads, \
-             {} sessions lost",
+            "{} operations on {} keys linearizable in {} steps; {} accepted, {} refused, {} reads by lease, \
+             {views} plain reads, {} sessions lost",
             checked.operations,
             checked.keys,
             checked.steps,
             self.accepted.len(),
             self.refused,
+            self.lease_reads(),
             self.lost_sessions
         );
+    }
+
+    /// Linearizable reads that a lease allowed.
+    pub(crate) fn lease_reads(&self) -> usize {
+        let is_answered = |answer: &Answer| matches!(answer, Answer::Found { .. } | Answer::Missing);
+        self.history.operations().iter().filter(|operation| is_answered(&operation.answer)).count()
     }
 
     /// One record at each place, and places follow the time that clients saw.
