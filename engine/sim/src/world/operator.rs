@@ -105,6 +105,10 @@ impl World {
     /// No operator makes his own cluster unable to go on: the voters that can speak stay more than half.
     fn is_sensible(&self, change: &Change) -> bool {
         let Change::Remove(node) = change else { return true };
+        // A voter whose log was repaired grants nothing before it has met a leader: its word may be missing.
+        if self.has_rotted {
+            return false;
+        }
         let Some(node) = self.cluster.index_of(*node) else { return false };
         let after = self.witness.voters & !(1 << node);
         let can_speak = |node: &usize| !self.nodes[*node].is_rolled_back && after >> node & 1 == 1;
