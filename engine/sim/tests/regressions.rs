@@ -1,0 +1,40 @@
+//! Seeds that once found something, each with its story.
+//!
+//! Invariant: a seed stays here for ever; when a change of the scenarios gives it another history it is still one that must
+//! hold.
+
+use io_oi_sim::{Options, run};
+
+/// Seed and story.
+const STORIES: &[(u64, &str)] = &[
+    (
+        1,
+        "a leader alone asked to be woken at a time that was over, again and again, while a flush was under way",
+    ),
+    (
+        16,
+        "an appointment handed in while there was a leader was no authority to stand once the leader was gone",
+    ),
+    (
+        23,
+        "a follower that put a certificate together committed before its leader had shown the value under its lease",
+    ),
+    (
+        54,
+        "a voter that had claimed a higher epoch and lost was locked out of a healthy leader's epoch for ever",
+    ),
+    (247, "an appointment with a number that an undecided change had used up was refused without end"),
+    (407, "a node alone refused a governance record and did not hand out the answer: it took nothing more"),
+    (1076, "as 407, with clients that wait for certificates"),
+    (1153, "as 407, after several epochs"),
+];
+
+#[test]
+fn what_was_found_once_is_not_found_again() {
+    for (seed, story) in STORIES {
+        let outcome = run(&Options { seed: *seed, ..Options::default() });
+        if let Some(violation) = outcome.violation {
+            panic!("seed {seed} ({story}): {violation}\nreplay it: cargo xtask sim {seed}");
+        }
+    }
+}
