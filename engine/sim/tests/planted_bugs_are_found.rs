@@ -21,7 +21,7 @@ const FOUND_WITHIN: &[(&str, u64)] = &[
     ("no-withdrawal", 12),
     ("forgets-sessions", 6),
     ("lease-too-long", 40),
-    ("lease-without-quorum", 400),
+    ("lease-without-quorum", 67),
     ("votes-unflushed", 6),
     ("two-headers", 6),
     ("two-votes", 6),
