@@ -229,7 +229,13 @@ impl Machine {
     /// longer this one. [P-44]
     fn meet_own_vote(&mut self, vote: &Signed<Vote>) {
         let is_unknown = place_of(vote) > self.voting.newest_own;
-        if is_unknown && self.mute.is_none() && !self.is_repairing() && vote.verify().is_ok() {
+        // What this log holds was not lost: a repaired log has caught up before an old message arrives.
+        let Vote { sequence, block, .. } = vote.statement;
+        let link = self.consensus.chain().ending_at(sequence);
+        let is_held =
+            sequence <= self.consensus.committed() || link.is_some_and(|link| link.tip.hash == block);
+        let is_lost = is_unknown && !is_held && !self.is_repairing();
+        if is_lost && self.mute.is_none() && vote.verify().is_ok() {
             self.fall_mute(MuteReason::VoteLost { sequence: vote.statement.sequence });
         }
     }

@@ -9,7 +9,7 @@ use io_oi_sim::{Bug, Options, run};
 const FOUND_WITHIN: &[(&str, u64)] = &[
     ("durable-early", 3),
     ("daemon-no-withdrawal", 12),
-    ("read-without-lease", 40),
+    ("read-without-lease", 100),
     ("false-ack", 6),
     ("shows-tentative-as-committed", 3),
     ("grant-unflushed", 6),
@@ -20,7 +20,7 @@ const FOUND_WITHIN: &[(&str, u64)] = &[
     ("publishes-held", 6),
     ("no-withdrawal", 12),
     ("forgets-sessions", 6),
-    ("lease-too-long", 40),
+    ("lease-too-long", 100),
     ("lease-without-quorum", 67),
     ("votes-unflushed", 6),
     ("two-headers", 6),
