@@ -63,7 +63,7 @@ impl Liar {
         let signer = cluster.identities[self.node].signer();
         let lie = match (self.lie, message) {
             (Lie::SecondHeader, Message::Block(block)) => second_header(&signer, epoch, block),
-            (Lie::SecondVote, Message::Vote(vote)) => {
+            (Lie::SecondVote, Message::Vote(vote)) if vote.statement.voter == signer.node() => {
                 let mut statement = vote.statement;
                 statement.block = Hash([0xA5; 32]);
                 Some(written(cluster, epoch, &Message::Vote(signed(&signer, statement))))
