@@ -217,7 +217,7 @@ fn an_interrupted_probe_leaves_nothing_behind() {
 #[test]
 fn what_this_version_cannot_do_is_said() {
     for (arguments, expected) in [
-        (&["commit", "--spawn", "3"][..], "one node"),
+        (&["commit", "--spawn", "9"][..], "a cluster has 1 to"),
         (&["hot-read", "--keys", "1"], "--keys"),
         (&["wal", "--blocks", "5000"], "4096"),
         (&["wal", "--strategy", "psychic"], "psychic"),
