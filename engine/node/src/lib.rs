@@ -19,6 +19,7 @@ mod idle;
 mod judge;
 mod mail;
 mod node;
+mod ports;
 mod rights;
 mod shard;
 
@@ -27,4 +28,5 @@ pub use config::{Config, ConfigError};
 pub use executor::ExecutorError;
 pub use judge::{AcceptAll, Case, Judge};
 pub use node::{Node, NodeFailed, NodeHandle, RunError, StartError, run};
+pub use ports::free_loopback_ports;
 pub use shard::{AddressError, BootError, BootReason, RecoveryProgress};

@@ -2,13 +2,12 @@
 //!
 //! Invariant: nothing here is believed about a node but its own answer; a node that does not answer counts as away.
 
-use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use io_oi_client::{Inquiry, Submission, inquire, inquire_within};
-use io_oi_node::{AcceptAll, Judge};
+use io_oi_node::{AcceptAll, Judge, free_loopback_ports};
 use io_oi_record::governance::{Appointment, Change, Governance, SignedGovernance};
 use io_oi_record::{
     ControlMode, Genesis, Hash, Member, Nanos, NodeId, Receipt, ShardId, SignedGenesis, Signer, TrustMode,
@@ -69,7 +68,8 @@ impl Status {
 /// Makes keys, directories and a genesis for a cluster in which any voter may stand. Gives the operator.
 pub(crate) fn found(dirs: &[std::path::PathBuf], shards: u16) -> Result<Signer, Failure> {
     let operator = Signer::from_secret(&random()?);
-    let ports = free_ports(dirs.len(), shards)?;
+    let ports = free_loopback_ports(dirs.len(), shards)
+        .ok_or_else(|| Failure::Usage("no free ports on loopback for so many nodes and shards".into()))?;
     let mut members = Vec::new();
     for (index, (dir, port)) in dirs.iter().zip(ports).enumerate() {
         let secret = random()?;
@@ -158,33 +158,11 @@ fn write_key(dir: &Path, secret: &[u8; 32]) -> std::io::Result<()> {
     options?.write_all(format!("{}\n", Hash(*secret)).as_bytes())
 }
 
-/// For every node the first of `shards` neighbouring UDP ports that nobody has at this moment.
-fn free_ports(count: usize, shards: u16) -> Result<Vec<u16>, Failure> {
-    let (mut held, mut ports): (Vec<UdpSocket>, Vec<u16>) = (Vec::new(), Vec::new());
-    for _ in 0..TRIES_MAX {
-        if ports.len() == count {
-            return Ok(ports);
-        }
-        let Ok(first) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) else { continue };
-        let Ok(port) = first.local_addr().map(|address| address.port()) else { continue };
-        let rest: Option<Vec<UdpSocket>> = (1..shards)
-            .map(|shard| UdpSocket::bind((Ipv4Addr::LOCALHOST, port.checked_add(shard)?)).ok())
-            .collect();
-        held.push(first);
-        if let Some(rest) = rest {
-            held.extend(rest);
-            ports.push(port);
-        }
-    }
-    Err(Failure::Usage("no free ports on loopback for so many nodes and shards".into()))
-}
-
 fn now() -> Nanos {
     Nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64))
 }
 
 /// A node that serves answers within a turn of its housekeeping.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-const TRIES_MAX: usize = 1_000;
 /// The same keys on the same shards in every run.
 const HASH_SEED: [u8; 16] = *b"latency-probe...";

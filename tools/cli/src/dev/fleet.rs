@@ -9,12 +9,12 @@
 //!
 //! Invariant: a directory that was founded for so many nodes is never run with another number.
 
-use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use io_oi_client::{Client, Options};
+use io_oi_node::free_loopback_ports;
 use io_oi_record::{ControlMode, Member, Signer, TrustMode};
 
 use super::child::{NodeProcess, Running};
@@ -198,7 +198,9 @@ fn founded_nodes(dir: &Path) -> Result<Option<usize>, Failure> {
 
 fn found_cluster(dir: &Path, count: usize, shards: u16) -> Result<(), Failure> {
     let operator = keys::load_or_make(&dir.join(OPERATOR_KEY))?;
-    let ports = free_ports(count, shards)?;
+    let ports = free_loopback_ports(count, shards).ok_or_else(|| {
+        Failure::with_help("no free ports on loopback", "end what holds them, or use fewer nodes and shards")
+    })?;
     let mut members = Vec::new();
     for (index, port) in ports.into_iter().enumerate() {
         let name = format!("n{}", index + 1);
@@ -221,35 +223,12 @@ fn found_cluster(dir: &Path, count: usize, shards: u16) -> Result<(), Failure> {
     genesis::save(&signed, &dir.join(GENESIS))
 }
 
-/// For every node the first of `shards` neighbouring UDP ports that nobody has at this moment.
-fn free_ports(count: usize, shards: u16) -> Result<Vec<u16>, Failure> {
-    let mut held: Vec<UdpSocket> = Vec::new();
-    let mut ports = Vec::new();
-    for _ in 0..TRIES_MAX {
-        if ports.len() == count {
-            return Ok(ports);
-        }
-        let Ok(first) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) else { continue };
-        let Ok(port) = first.local_addr().map(|address| address.port()) else { continue };
-        let rest: Option<Vec<UdpSocket>> = (1..shards)
-            .map(|shard| UdpSocket::bind((Ipv4Addr::LOCALHOST, port.checked_add(shard)?)).ok())
-            .collect();
-        held.push(first);
-        if let Some(rest) = rest {
-            held.extend(rest);
-            ports.push(port);
-        }
-    }
-    Err(Failure::with_help("no free ports on loopback", "end what holds them, or use fewer nodes and shards"))
-}
-
 const GENESIS: &str = "cluster.genesis";
 const OPERATOR_KEY: &str = "operator.key";
 /// Enough to lose one and go on.
 const NODES_DEFAULT: u16 = 3;
 /// A node that dies sooner would die again.
 const LIVES_MIN: Duration = Duration::from_secs(2);
-const TRIES_MAX: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -265,12 +244,5 @@ mod tests {
         assert_eq!(Fleet::prepare(dir.path(), None, None, None).unwrap().vessels.len(), 5);
         assert!(Fleet::prepare(dir.path(), Some(3), None, None).is_err());
         assert_eq!(genesis::read_complete(&dir.path().join(GENESIS)).unwrap().genesis, genesis);
-    }
-
-    #[test]
-    fn ports_of_several_shards_do_not_overlap() {
-        let mut ports = free_ports(7, 4).unwrap();
-        ports.sort_unstable();
-        assert!(ports.windows(2).all(|pair| pair[1] - pair[0] >= 4), "{ports:?}");
     }
 }
