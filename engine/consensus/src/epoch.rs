@@ -74,7 +74,10 @@ impl EpochLife {
         let is_booting = matches!(self.role, Role::Idle | Role::Mute); // The log itself may say that this node is out.
         assert!(is_booting, "an epoch is closed by what was read at boot");
         self.closed = self.closed.max(epoch);
-        self.promised = self.promised.max(epoch);
+        if epoch > self.promised {
+            // To whom a lower epoch was promised says nothing about this one.
+            (self.promised, self.promised_to) = (epoch, None);
+        }
     }
 
     /// The log holds this node's claim to `epoch`.

@@ -2,8 +2,10 @@
 
 mod support;
 
-use io_oi_consensus::{ChainError, EpochClaim, RecoverError, Seal, SigningRefused};
-use io_oi_record::{BlockHeader, Epoch, Hash, Nanos, NodeId, Sequence, ShardId, verify};
+use io_oi_consensus::{
+    BallotAnswer, ChainError, EpochClaim, EpochPromise, RecoverError, Seal, SigningRefused,
+};
+use io_oi_record::{Ballot, BlockHeader, Epoch, Hash, Nanos, NodeId, Sequence, ShardId, verify};
 use support::*;
 
 #[test]
@@ -51,6 +53,26 @@ fn a_header_of_a_closed_or_another_epoch_is_not_signed() {
         let refused = machine.sign(&header, header.hash(), &signer());
         assert_eq!(refused, Err(SigningRefused::EpochNotOpen { epoch: Epoch(epoch) })); // [P-20]
     }
+}
+
+#[test]
+fn a_promise_read_back_binds_to_its_candidate_in_its_own_epoch_only() {
+    let candidate = members(3).voters()[1];
+    let ballot = |epoch: u64| Ballot { epoch: Epoch(epoch), candidate, ..machine(3).ballot(0) };
+    let promise = |epoch: u64| EpochPromise {
+        cluster: CLUSTER,
+        shard: SHARD,
+        node: signer().node(),
+        epoch: Epoch(epoch),
+        candidate,
+    };
+    let mut machine = machine(3);
+    machine.recover_promise(&promise(2)).expect("sound");
+    assert_eq!(machine.judge_ballot(&ballot(2)), BallotAnswer::Again);
+    let claim = EpochClaim { epoch: Epoch(3), ..support::machine(3).stand() };
+    machine.recover_claim(&claim).expect("sound");
+    machine.begin();
+    assert_eq!(machine.judge_ballot(&ballot(3)), BallotAnswer::Deny, "epoch 3 was claimed here [P-26]");
 }
 
 /// The claim, one block and its seal, as a log holds them.

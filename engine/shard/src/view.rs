@@ -4,7 +4,7 @@
 
 use io_oi_record::evidence::SignedEvidence;
 use io_oi_record::governance::SignedGovernance;
-use io_oi_record::{Durability, Hash, Member, NodeId, QuorumCertificate, Roster, Sequence};
+use io_oi_record::{Durability, Epoch, Hash, Member, NodeId, QuorumCertificate, Roster, Sequence};
 
 use crate::machine::Machine;
 use crate::status::{MuteReason, Notice, PeerStatus, Role, Status};
@@ -86,6 +86,11 @@ impl Machine {
     /// Who leads, as far as this node knows; itself when it leads.
     pub fn leader(&self) -> Option<NodeId> {
         self.consensus.leader()
+    }
+
+    /// The highest epoch that this node has promised, claimed or followed; before the start, the highest that its log shows.
+    pub fn promised(&self) -> Epoch {
+        self.consensus.promised()
     }
 
     /// Through which sequence everything is certified.

@@ -10,6 +10,7 @@ use io_oi_wal::{Damage, OpenError, Wal, buffer_bytes_for};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Identity, SHARD};
 use crate::disk::Medium;
+use crate::planted::Bug;
 use crate::process::{Io, PLACES_MAX, Process, Recovering, Stop};
 use crate::sights::Sight;
 
@@ -132,9 +133,9 @@ impl Node {
             let (_, found) =
                 Wal::open_repairing_on(self.disk.attach(), log, |_, _| Ok(())).map_err(failure)?;
             io.sights.see(Sight::Repair);
-            io.witness.disk_lost(io.node);
             io.story.tell(io.time, format_args!("n{} repairs its log: {:?}", io.node, found.damage));
             loss = found.damage.map_or(loss, Loss::of);
+            io.witness.disk_lost(io.node, loss.sequence);
             opened = self.read_log(cluster, setup, seed, loss, io);
         }
         if let Err(Reading::LostBefore(known)) = opened {
@@ -145,6 +146,9 @@ impl Node {
             Err(Reading::Failed(failed)) => return Err(failed),
             Err(other) => return Err(BootFailure::Broken(format!("{other:?} after a repair"))),
         };
+        if io.bug != Some(Bug::NoPromiseFile) {
+            self.promised = self.promised.max(machine.promised());
+        }
         machine.start(io.now);
         let own_session = SessionId::of_node(self.identity.node.tag(), self.boot);
         let mut process = Process::new(machine, own_session, wal, recovered);

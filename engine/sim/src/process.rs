@@ -517,11 +517,9 @@ impl Recovering {
         machine.recover_frame(kind, frame.bytes).map_err(|error| error.to_string())?;
         match Chain::entry(kind, Epoch(frame.epoch), header.as_ref()) {
             Entry::Block(hash) => io.witness.block_durable(io.node, hash),
-            // Only what the promise file has, too, may be acted on.
-            Entry::Promise { epoch, is_claim } if epoch <= *io.promised => {
-                io.witness.promise_durable(io.node, epoch, is_claim);
-            }
-            _ => {}
+            // The boot brings the promise file level before anything may be acted on.
+            Entry::Promise { epoch, is_claim } => io.witness.promise_durable(io.node, epoch, is_claim),
+            Entry::Other => {}
         }
         if let Some((header, hash)) = header {
             let (first, last) = (header.first_sequence, header.last_sequence());

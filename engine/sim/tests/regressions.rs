@@ -27,6 +27,16 @@ const STORIES: &[(u64, &str)] = &[
     (407, "a node alone refused a governance record and did not hand out the answer: it took nothing more"),
     (1076, "as 407, with clients that wait for certificates"),
     (1153, "as 407, after several epochs"),
+    (
+        3203,
+        "after a boot, a block of a later epoch counted as a promise to an earlier candidate: a late ballot got a grant",
+    ),
+    (4727, "as 3203, with other members"),
+    (6898, "as 3203, right after the first elections"),
+    (
+        7395,
+        "the checker: a repaired node is bound by what it acknowledged before, so a commit that counts it stands",
+    ),
 ];
 
 #[test]

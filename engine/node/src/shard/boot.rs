@@ -28,7 +28,7 @@ use super::{Phase, Shard};
 use crate::attach::AttachCounts;
 use crate::clock::Clock;
 use crate::config::{Config, WalStrategy};
-use crate::directory::{Identity, Promise};
+use crate::directory::{DirectoryError, Identity, Promise};
 use crate::judge::Judge;
 use crate::mail::{LastWord, Notices, OrderBox, Orders};
 
@@ -76,7 +76,7 @@ pub struct RecoveryProgress {
 
 /// Opens everything, reads the log, claims the next epoch. Runs on the shard's own thread.
 pub(crate) fn boot<J: Judge>(
-    boot: Boot<J>,
+    mut boot: Boot<J>,
     progress: &mut dyn FnMut(RecoveryProgress),
 ) -> Result<(Shard<J>, Door), BootError> {
     let shard = boot.shard;
@@ -85,6 +85,9 @@ pub(crate) fn boot<J: Judge>(
     let feed = feed::Writer::create(&feed_config(&boot)).map_err(segment)?;
     let board = Board::create(boot.incarnation, shard.get()).map_err(segment)?;
     let Recovered { machine, hot, wal, blocks, .. } = recover(&boot, progress).map_err(failed)?;
+    // The last boot may have ended between the log's flush of a promise and the file's: both places say it before
+    // anything is signed.
+    boot.promise.raise(machine.promised()).map_err(|error| failed(BootReason::Promise(error)))?;
     let door = door(&machine, &hot, &feed, &board, &boot.bell)
         .map_err(|error| failed(BootReason::Descriptors(error)))?;
     let peers = peers(&boot, &machine).map_err(failed)?;
@@ -220,6 +223,9 @@ pub enum BootReason {
         "the log holds more than the hot tier takes ({0}). Nothing was changed. Raise that setting and start again."
     )]
     HotTierTooSmall(hot::Full),
+    /// The promise file could not be brought level with the log.
+    #[error(transparent)]
+    Promise(DirectoryError),
     /// No descriptor is left.
     #[error("no file descriptor is left ({0}): raise the limit (ulimit -n)")]
     Descriptors(std::io::Error),

@@ -69,6 +69,29 @@ fn promised_epoch(cluster: &Cluster, place: usize) -> u64 {
 }
 
 #[test]
+fn a_promise_that_reached_the_log_alone_is_in_its_file_after_the_boot() {
+    let _alone = crate::one_cluster_at_a_time();
+    let mut cluster = Cluster::found(Plan::of(3));
+    cluster.start_nodes(&[0, 1]);
+    cluster.wait_for_leader(0);
+    let file = cluster.dir(1).join("promise-0");
+    let before = std::fs::read(&file).expect("a promise file");
+    let known = promised_epoch(&cluster, 1);
+    while promised_epoch(&cluster, 1) == known {
+        let leader = cluster.wait_for_leader(0);
+        cluster.kill(leader);
+        cluster.start_nodes(&[leader]);
+        cluster.wait_for_leader(0);
+    }
+    cluster.kill(1);
+    let promised = promised_epoch(&cluster, 1);
+    std::fs::write(&file, before).expect("the file as it was before its last flush");
+    cluster.start_nodes(&[1]);
+    assert!(promised_epoch(&cluster, 1) >= promised, "the log says {promised}");
+    assert_eq!(cluster.status(1, 0).expect("the node answers").mute, None);
+}
+
+#[test]
 fn a_node_whose_disk_hangs_signs_nothing() {
     let _alone = crate::one_cluster_at_a_time();
     let mut disk = match Disk::on_loop_device(96) {

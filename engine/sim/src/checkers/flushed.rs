@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use io_oi_record::{BlockHeader, Epoch, Hash};
+use io_oi_record::{BlockHeader, Epoch, Hash, Sequence};
 
 use super::{Finding, Said};
 use crate::story::Short;
@@ -12,6 +12,11 @@ use crate::story::Short;
 pub(crate) struct Flushed {
     /// Which nodes hold a block durably, a bit each.
     holders: BTreeMap<Hash, u32>,
+    /// Which nodes have ever held a block durably and not taken it back.
+    once_held: BTreeMap<Hash, u32>,
+    /// Nodes whose disk lost what it had, each with the sequence through which it knows that: such a node grants nothing
+    /// before it holds all that again, so what it acknowledged before still stands.
+    bound: BTreeMap<usize, Sequence>,
     /// Promises flushed to the log and to the promise file: node, epoch, whether it was a claim.
     promises: BTreeSet<(usize, Epoch, bool)>,
 }
@@ -20,12 +25,15 @@ impl Flushed {
     /// A block became durable on a node.
     pub(super) fn block(&mut self, node: usize, hash: Hash) {
         *self.holders.entry(hash).or_default() |= 1 << node;
+        *self.once_held.entry(hash).or_default() |= 1 << node;
     }
 
     /// A node took a block back.
     pub(super) fn block_taken_back(&mut self, node: usize, hash: Hash) {
-        if let Some(holders) = self.holders.get_mut(&hash) {
-            *holders &= !(1 << node);
+        for held in [&mut self.holders, &mut self.once_held] {
+            if let Some(holders) = held.get_mut(&hash) {
+                *holders &= !(1 << node);
+            }
         }
     }
 
@@ -34,13 +42,26 @@ impl Flushed {
         self.promises.insert((node, epoch, is_claim));
     }
 
-    /// The disk of a node lost what it had.
-    pub(super) fn forget(&mut self, node: usize) {
+    /// The disk of a node lost what it had, and the node knows that through `known`.
+    pub(super) fn forget(&mut self, node: usize, known: Sequence) {
+        self.bound.insert(node, known);
         self.holders.values_mut().for_each(|holders| *holders &= !(1 << node));
     }
 
     fn holds(&self, node: usize, hash: Hash) -> bool {
         self.holders.get(&hash).is_some_and(|holders| holders & 1 << node != 0)
+    }
+
+    /// A node that acknowledges again, or grants, has everything again that it goes by.
+    pub(super) fn note_said(&mut self, from: usize, said: &Said) {
+        let is_free = match *said {
+            Said::Acknowledged { through, .. } => !through.is_none(),
+            Said::Granted { voter, .. } => voter == from,
+            _ => false,
+        };
+        if is_free {
+            self.bound.remove(&from);
+        }
     }
 
     /// A node says something that only its disk allows it to say.
@@ -79,6 +100,9 @@ impl Flushed {
         voters: [u32; 2],
     ) -> Finding {
         let holders = self.holders.get(&hash).copied().unwrap_or(0);
+        let once_held = self.once_held.get(&hash).copied().unwrap_or(0);
+        let bound = self.bound.iter().filter(|(_, known)| **known >= header.last_sequence());
+        let holders = bound.fold(holders, |holders, (node, _)| holders | once_held & 1 << node);
         let is_quorum = |voters: u32| 2 * (holders & voters).count_ones() > voters.count_ones();
         if voters.into_iter().any(is_quorum) {
             return Ok(());

@@ -173,6 +173,7 @@ impl Witness {
         let finding = self.signing.check(from, said);
         self.note(time, "signing", finding);
         self.note(time, "flushed", self.flushed.check_said(from, said));
+        self.flushed.note_said(from, said);
     }
 
     /// A node tells its state hash.
@@ -193,8 +194,9 @@ impl Witness {
         self.flushed.promise(node, epoch, is_claim);
     }
 
-    pub(crate) fn disk_lost(&mut self, node: usize) {
-        self.flushed.forget(node);
+    /// The disk of a node lost what it had; the node knows that through `known`.
+    pub(crate) fn disk_lost(&mut self, node: usize, known: Sequence) {
+        self.flushed.forget(node, known);
     }
 
     /// Some time after the last fault.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every fault but a rolled-back disk is over when the calm begins.
 
+use io_oi_record::Sequence;
 use io_oi_record::governance::Change;
 
 use super::{After, What, World};
@@ -104,9 +105,11 @@ impl World {
             }
             Fault::Backup { who } => {
                 let node = self.whom(who);
-                if self.nodes[node].is_in_use {
-                    self.nodes[node].backup =
-                        Some((self.nodes[node].disk.image(), self.nodes[node].promised));
+                let it = &mut self.nodes[node];
+                if it.is_in_use {
+                    // What the log may name is not missing from its copy.
+                    let shown = it.process.as_ref().map(|process| process.machine.promised());
+                    it.backup = Some((it.disk.image(), it.promised.max(shown.unwrap_or_default())));
                 }
             }
             Fault::Rot { who, down_ns } => {
@@ -142,7 +145,7 @@ impl World {
         self.kill(node, false);
         self.nodes[node].disk.restore(image);
         self.nodes[node].is_rolled_back = true;
-        self.witness.disk_lost(node);
+        self.witness.disk_lost(node, Sequence(u64::MAX)); // It is silent for good.
     }
 
     fn cut(&mut self, cut: Cut) {

@@ -236,7 +236,7 @@ impl World {
             sights: &mut self.sights,
             out: &mut self.out,
             steps: &mut it.kill_after.take(),
-            promised: &mut it.promised.clone(),
+            promised: &mut it.promised.clone(), // The boot itself raises it.
             bug: self.bug,
         };
         let started = it.start(&self.cluster, &self.setup, seed, &mut io);
