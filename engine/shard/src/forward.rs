@@ -55,20 +55,21 @@ impl Forwarding {
         self.entries.is_empty()
     }
 
-    /// One more submission of a proposal that is on its way already. Says whether it is.
-    pub(crate) fn join(&mut self, session: SessionId, proposal: &Proposal<'_>) -> bool {
+    /// One more submission of a proposal that is on its way already. Says where its record stands by now, if it is: nowhere
+    /// yet, or at a place that is not committed.
+    pub(crate) fn join(&mut self, session: SessionId, proposal: &Proposal<'_>) -> Option<Sequence> {
         let wanted = name(session, proposal);
         for entry in self.entries.iter_mut().rev() {
             if !entry.is_done && entry.name() == wanted {
                 entry.waiters += 1;
-                return true;
+                return Some(entry.placed);
             }
             // Numbers only rise within a session: what is not behind a lower one is nowhere.
             if entry.session == session && !entry.is_closing && entry.session_sequence < wanted.1 {
-                return false;
+                return None;
             }
         }
-        false
+        None
     }
 
     /// Whether a proposal of this number is on its way.
@@ -139,10 +140,10 @@ impl Forwarding {
             return;
         }
         for entry in &mut self.entries {
-            if entry.placed.is_none() || entry.placed > sequence {
+            if entry.placed > sequence {
                 break;
             }
-            entry.is_done = true;
+            entry.is_done |= !entry.placed.is_none(); // One declined or lost before it holds nobody up.
         }
         self.drop_done();
     }
@@ -288,5 +289,62 @@ impl Inbox {
         out.clear();
         out.extend(self.bytes.drain(..bytes));
         Some(from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io_oi_record::{Durability, Operation, Precondition, Verdict};
+
+    const SESSION: SessionId = SessionId { node: io_oi_record::NodeTag(7), boot: 1, counter: 1 };
+
+    fn proposal(number: u64) -> Proposal<'static> {
+        Proposal {
+            session_sequence: SessionSequence(number),
+            operation: Operation::Put,
+            precondition: Precondition::None,
+            durability: Durability::DiskQuorum,
+            key: b"key",
+            value: b"value",
+        }
+    }
+
+    fn three_under_way() -> Forwarding {
+        let mut forwarding = Forwarding::new(true);
+        let mut scratch = alloc::vec![0; FORWARD_ENTRY_HEAD_BYTES + PROPOSAL_BYTES_MAX];
+        (1..=3).for_each(|number| forwarding.push(SESSION, &proposal(number), 1, &mut scratch));
+        forwarding
+    }
+
+    fn place(forwarding: &mut Forwarding, number: u64, sequence: u64) -> u32 {
+        let record = Record::of(Sequence(sequence), SESSION, &proposal(number), Verdict::Accept);
+        forwarding.place(&record)
+    }
+
+    #[test]
+    fn what_is_committed_is_settled_although_one_before_it_was_declined() {
+        let mut forwarding = three_under_way();
+        assert_eq!(place(&mut forwarding, 1, 10), 1);
+        assert_eq!(place(&mut forwarding, 3, 11), 1);
+        assert_eq!(forwarding.decline(SESSION, SessionSequence(2)), 1);
+        forwarding.settle_through(Sequence(11));
+        assert!(forwarding.is_empty());
+    }
+
+    #[test]
+    fn what_is_committed_is_settled_although_one_before_it_was_lost_on_the_way() {
+        let mut forwarding = three_under_way();
+        place(&mut forwarding, 2, 10);
+        forwarding.settle_through(Sequence(10));
+        assert_eq!(forwarding.join(SESSION, &proposal(2)), None, "its answer is in the log");
+        assert_eq!(forwarding.join(SESSION, &proposal(1)), Some(Sequence::NONE), "it is still on its way");
+    }
+
+    #[test]
+    fn a_retry_is_told_where_the_record_stands() {
+        let mut forwarding = three_under_way();
+        place(&mut forwarding, 1, 10);
+        assert_eq!(forwarding.join(SESSION, &proposal(1)), Some(Sequence(10)));
     }
 }

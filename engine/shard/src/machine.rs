@@ -468,13 +468,18 @@ impl Machine {
     /// leader's table says for certain what is new. [P-61, P-68]
     fn submit_to_leader(&mut self, session: SessionId, proposal: &Proposal<'_>) {
         self.note_appointment(session, proposal);
-        if self.forwarding.join(session, proposal) {
-            self.counters.retries += 1;
-            return;
-        }
+        let under_way = self.forwarding.join(session, proposal);
         let standing = self.sessions.standing(session, proposal.operation, proposal.session_sequence);
-        if let Standing::Answered(answer) = standing {
-            return self.answer_again(session, answer);
+        match standing {
+            // Also one whose record has its place here by now: its answers are counted there. [P-63]
+            Standing::Answered(answer) if under_way.is_none_or(|placed| !placed.is_none()) => {
+                return self.answer_again(session, answer);
+            }
+            _ if under_way.is_some() => {
+                self.counters.retries += 1;
+                return;
+            }
+            _ => {}
         }
         self.forwarding.push(session, proposal, 1, &mut self.scratch);
     }
