@@ -73,9 +73,7 @@ impl Machine {
     /// A message that only a leader sends. Follows it when that is allowed; says whether it is. [P-28]
     fn hear_leader(&mut self, from: NodeId, epoch: Epoch) -> bool {
         let is_voter = self.consensus.members().voter_index(from).is_some();
-        let is_ahead = self.skewed.is_some_and(|(ahead, at)| {
-            ahead == epoch && self.now.mono.since(at) < self.timers.election_ns_max
-        });
+        let is_ahead = self.is_deaf_to(from);
         let is_refused = self.is_barred(from) || self.gives_up_on(from);
         if !is_voter || is_ahead || is_refused || !self.consensus.may_follow(epoch, from) {
             self.counters.messages_stale += 1;
@@ -118,7 +116,7 @@ impl Machine {
             return;
         };
         let (header, last) = (&block.header, block.header.last_sequence());
-        if self.is_skewed(epoch, header) || !self.hear_leader(from, epoch) {
+        if self.is_skewed(from, epoch, header) || !self.hear_leader(from, epoch) {
             return;
         }
         self.following.round = self.following.round.max(message.round);
@@ -156,20 +154,6 @@ impl Machine {
             return false; // Unsigned so far: refused, and no more. Its signature would silence us. [P-44]
         }
         true
-    }
-
-    /// Whether a header is ahead of our clock by more than may be. A leader that stamps such headers is not heard at all,
-    /// so that another may be elected. [P-37]
-    fn is_skewed(&mut self, epoch: Epoch, header: &BlockHeader) -> bool {
-        // One nanosecond past its parent is the least that a leader can stamp: the leap is somebody else's.
-        let parent = self.consensus.chain().find(header.parent).map(|link| link.tip.time);
-        let is_leap = parent.is_some_and(|parent| header.time > parent.saturating_add(1));
-        let is_ahead = is_leap && header.time.since(self.now.wall) > self.timers.clock_skew_ns_max;
-        if is_ahead && epoch == header.epoch {
-            self.skewed = Some((epoch, self.now.mono));
-            self.counters.messages_refused += 1;
-        }
-        is_ahead && epoch == header.epoch
     }
 
     /// A block that is new here: behind our tip, or in the place of blocks that were never committed. Says whether it

@@ -107,8 +107,6 @@ pub struct Machine {
     pub(crate) epoch_first: Sequence,
 
     pub(crate) following: Following,
-    /// The epoch of a leader whose headers are ahead of our clock, and when that was seen last.
-    pub(crate) skewed: Option<(Epoch, Nanos)>,
     /// Both clocks when the machine started: how far a block's time may go is measured from there. [P-37]
     pub(crate) started: Now,
     /// Ends of a leader's blocks that are to be appended.
@@ -247,7 +245,6 @@ impl Machine {
             governing,
             epoch_first: Sequence::NONE,
             following: Following::new(),
-            skewed: None,
             started: Now::default(),
             to_append: VecDeque::new(),
             withdrawing: Withdrawing::new(),

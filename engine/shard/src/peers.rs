@@ -13,6 +13,7 @@ use io_oi_record::message::Message;
 use io_oi_record::{Epoch, Nanos, NodeId, Round, Sequence, Vote};
 
 use crate::event::Lane;
+use crate::stamp::Ahead;
 
 /// Blocks in flight to a follower that holds everything committed.
 const WINDOW_LEVEL: usize = BLOCKS_IN_FLIGHT_MAX;
@@ -37,6 +38,8 @@ pub(crate) struct Peer {
     pub(crate) lag_was_told: bool,
     /// The newest vote that it signed: shown to it when it asks for less than it voted for. [P-44]
     pub(crate) newest_vote: Option<Signed<Vote>>,
+    /// How its stamps stand to our clock. [P-37]
+    pub(crate) ahead: Ahead,
 }
 
 impl Peer {
@@ -52,6 +55,7 @@ impl Peer {
             confirmed_round: Round::NONE,
             lag_was_told: false,
             newest_vote: None,
+            ahead: Ahead::default(),
         }
     }
 
