@@ -250,6 +250,7 @@ impl Machine {
         if is_at_tip {
             self.following.matched = self.following.matched.max(message.tip);
         }
+        self.note_whole();
         self.hear_committed(message.committed);
         self.certificate_through =
             self.certificate_through.max(message.certified.min(self.following.matched));
@@ -375,13 +376,17 @@ impl Machine {
 
     /// Whether this node's log may lack something that it once had. [P-46]
     pub(crate) fn is_repairing(&self) -> bool {
-        if self.held_floor.is_none() {
-            return false;
-        }
+        !self.held_floor.is_none()
+    }
+
+    /// What the log may have lost is there again, and what the leader had when it was first heard: once whole, a log stays
+    /// whole, whoever leads next. [P-46]
+    pub(crate) fn note_whole(&mut self) {
         let durable = self.consensus.own_durable();
-        let is_whole = durable >= self.held_floor
-            && !self.following.leader_tip.is_none()
-            && durable >= self.following.leader_tip;
-        !is_whole
+        let leader_tip = self.following.leader_tip;
+        let is_level = !leader_tip.is_none() && durable >= leader_tip && self.following.matched >= leader_tip;
+        if is_level && durable >= self.held_floor {
+            self.held_floor = Sequence::NONE;
+        }
     }
 }

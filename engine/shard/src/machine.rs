@@ -654,6 +654,7 @@ impl Machine {
         }
         self.commit_due |= self.is_leading() && self.consensus.committed() > before;
         self.following.owes_ack = true;
+        self.note_whole();
         self.try_vote();
     }
 

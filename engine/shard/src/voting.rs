@@ -212,7 +212,11 @@ impl Machine {
     /// What the log knows of this node's votes: a block that it voted for stands in it, or an epoch after it.
     pub(crate) fn remember_own_votes(&mut self) {
         let (tip, promised) = (*self.consensus.tip(), self.consensus.promised());
-        let sequence = if tip.epoch == promised { tip.sequence } else { Sequence::NONE };
+        let sequence = match tip.epoch == promised {
+            _ if self.is_repairing() => Sequence(u64::MAX), // The damage took them; the repair makes up for them. [P-46]
+            true => tip.sequence,
+            false => Sequence::NONE,
+        };
         self.voting.newest_own = (promised, sequence);
     }
 

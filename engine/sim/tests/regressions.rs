@@ -37,6 +37,18 @@ const STORIES: &[(u64, &str)] = &[
         7395,
         "the checker: a repaired node is bound by what it acknowledged before, so a commit that counts it stands",
     ),
+    (
+        490,
+        "a leader whose clock was ahead could be replaced by nobody, since its log was the newest, and was followed by nobody",
+    ),
+    (3134, "as 490, under strict control"),
+    (8281, "a follower whose clock was an hour behind refused every leader for ever"),
+    (
+        1151,
+        "a node whose log was repaired led, took itself for unrepaired and never voted for its own blocks",
+    ),
+    (7045, "as 1151: it could not take a higher epoch either, which a voter's promise asked for"),
+    (9796, "a proposal behind a declined one was never settled: whoever sent it again waited for ever"),
 ];
 
 #[test]
