@@ -499,13 +499,17 @@ impl Machine {
             Standing::Closed => Err(RefusalCode::SessionExpired),
             Standing::Fresh if self.phase == Phase::Closing => Err(RefusalCode::ShuttingDown),
             Standing::Fresh if !self.is_leading() => Err(RefusalCode::NotLeader),
-            Standing::Fresh => self.admit_fresh(proposal),
+            Standing::Fresh => self.admit_fresh(session, proposal),
         }
     }
 
-    fn admit_fresh(&self, proposal: &Proposal<'_>) -> Result<Standing, RefusalCode> {
-        match proposal.operation {
+    fn admit_fresh(&self, session: SessionId, proposal: &Proposal<'_>) -> Result<Standing, RefusalCode> {
+        let (operation, number) = (proposal.operation, proposal.session_sequence);
+        match operation {
             Operation::OpenSession if !self.sessions.has_room_to_open() => Err(RefusalCode::SessionsBusy),
+            _ if operation.has_key() && self.sessions.is_declined(session, number, self.epoch()) => {
+                Err(RefusalCode::NotAccepted)
+            }
             _ => Ok(Standing::Fresh),
         }
     }
@@ -573,7 +577,7 @@ impl Machine {
         self.pending.state = State::Empty;
         let (session, session_sequence) = (self.pending.session, self.pending.proposal().session_sequence);
         match self.pending.from {
-            Some(from) => self.decline(from, session, session_sequence, code),
+            Some(from) => self.decline_for_good(from, code),
             None => self.refuse_all(session, session_sequence, code, self.pending.waiters),
         }
     }
@@ -656,12 +660,6 @@ impl Machine {
         self.following.owes_ack = true;
         self.note_whole();
         self.try_vote();
-    }
-
-    /// A certificate is on disk: what it covers of our chain is certified. [P-54]
-    fn handle_certificate_durable(&mut self, last: Sequence) {
-        self.certificate_through = self.certificate_through.max(last);
-        self.commit_due |= self.is_leading() && self.certifying.is_urgent();
     }
 
     /// This node.

@@ -83,6 +83,8 @@ pub(crate) struct Sessions {
     journal: Journal,
     last_found: usize,
     evicted_count: u64,
+    /// The newest epoch in which this leader declined a number. The log knows nothing of that.
+    declined_in: Epoch,
     /// Takes every proposal for a new one.
     #[cfg(feature = "planted")]
     pub(crate) forgets: bool,
@@ -101,6 +103,8 @@ struct Slot {
     oldest: usize,
     answer_count: usize,
     last_record: Sequence,
+    /// The highest number that was declined in that epoch.
+    declined: SessionSequence,
 }
 
 impl Sessions {
@@ -120,6 +124,7 @@ impl Sessions {
             journal: Journal::new(uncommitted_max),
             last_found: 0,
             evicted_count: 0,
+            declined_in: Epoch::NONE,
             #[cfg(feature = "planted")]
             forgets: false,
         }
@@ -220,6 +225,23 @@ impl Sessions {
                 self.free.push(evicted);
             }
         }
+    }
+
+    /// This leader has told another node that `number` gets no place: for the rest of its epoch it gets none. [P-68]
+    pub(crate) fn note_declined(&mut self, session: SessionId, number: SessionSequence, epoch: Epoch) {
+        if self.declined_in != epoch {
+            self.declined_in = epoch;
+            self.slots.iter_mut().for_each(|slot| slot.declined = SessionSequence::NONE);
+        }
+        if let Some(slot) = self.find(session) {
+            self.slots[slot].declined = self.slots[slot].declined.max(number);
+        }
+    }
+
+    /// Whether `number`, or a later one, was declined in this epoch. [P-68]
+    pub(crate) fn is_declined(&self, session: SessionId, number: SessionSequence, epoch: Epoch) -> bool {
+        self.declined_in == epoch
+            && self.find(session).is_some_and(|slot| number <= self.slots[slot].declined)
     }
 
     /// Whether an open record may be sequenced now: a leader opens no session by an eviction that it could not take
@@ -357,6 +379,7 @@ impl Sessions {
             oldest: 0,
             answer_count: 0,
             last_record: sequence,
+            declined: SessionSequence::NONE,
         };
         let slot = match self.free.pop() {
             Some(slot) => {

@@ -180,6 +180,12 @@ impl Machine {
         }
     }
 
+    /// A certificate is on disk: what it covers of our chain is certified. [P-54]
+    pub(crate) fn handle_certificate_durable(&mut self, last: Sequence) {
+        self.certificate_through = self.certificate_through.max(last);
+        self.commit_due |= self.is_leading() && self.certifying.is_urgent();
+    }
+
     /// Another voter's signed vote. [P-101, P-102]
     pub(crate) fn handle_vote(&mut self, from: NodeId, epoch: io_oi_record::Epoch, vote: &Signed<Vote>) {
         let statement = &vote.statement;

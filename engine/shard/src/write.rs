@@ -54,6 +54,20 @@ impl Machine {
         written.expect("a forward message fits the buffer made for a block")
     }
 
+    /// The world has no room for another node's proposal. Its client takes that for final: a late copy gets no place
+    /// either, and nobody is told before an earlier leader's place for it is out of the question. [P-68]
+    pub(crate) fn decline_for_good(&mut self, to: NodeId, code: RefusalCode) {
+        if self.consensus.committed() < self.epoch_first {
+            return; // It is sent again.
+        }
+        let proposal = self.pending.proposal();
+        let (session, number, epoch) = (self.pending.session, proposal.session_sequence, self.epoch());
+        if proposal.operation.has_key() {
+            self.sessions.note_declined(session, number, epoch);
+        }
+        self.decline(to, session, number, code);
+    }
+
     /// Another node's proposal gets no place. [P-68]
     pub(crate) fn decline(
         &mut self,

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use io_oi_record::{
-    Genesis, Nanos, NodeId, Now, Operation, Proposal, Receipt, Sequence, SessionId, SessionSequence, Signer,
+    Genesis, Nanos, NodeId, Now, Operation, Proposal, Receipt, RefusalCode, Sequence, SessionId,
+    SessionSequence, Signer,
 };
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{
-    AppendIndex, Capacity, Config, Effect, Event, LogKind, Machine, Notice, Origin, PublishStage, Role,
-    Timers, Verify,
+    AppendIndex, Capacity, Config, Effect, Event, JudgeOrigin, LogKind, Machine, Notice, Origin,
+    PublishStage, Role, Timers, Verify,
 };
 
 use super::{CLUSTER, Frame, SHARD};
@@ -42,6 +43,10 @@ pub struct Net {
     pub cut: Vec<(usize, usize)>,
     /// Nodes whose disk does not finish a flush.
     pub stuck: Vec<usize>,
+    /// Nodes that have no room for what others forward.
+    pub full: Vec<usize>,
+    /// Everything that was sent, from whom and to whom, while it is kept.
+    pub kept: Option<Vec<(usize, usize, Vec<u8>)>>,
 }
 
 /// A tenth of a millisecond.
@@ -67,6 +72,8 @@ impl Net {
             flying: VecDeque::new(),
             cut: Vec::new(),
             stuck: Vec::new(),
+            full: Vec::new(),
+            kept: None,
         };
         for node in 0..count {
             net.nodes.push(Node {
@@ -213,6 +220,11 @@ impl Net {
         }
     }
 
+    /// Puts a message on its way.
+    pub fn deliver(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
+        self.flying.push_back((from, to, bytes));
+    }
+
     fn step(&mut self) {
         self.now = self.now.saturating_add(STEP_NS);
         for _ in 0..self.flying.len() {
@@ -245,6 +257,11 @@ impl Net {
         let machine = it.machine.as_mut().expect("the node is up");
         while let Some(effect) = machine.poll_effect() {
             match effect {
+                Effect::Judge { sequence, origin: JudgeOrigin::Forwarded, .. }
+                    if self.full.contains(&node) =>
+                {
+                    machine.handle(now, Event::Declined { sequence, code: RefusalCode::DiskFull });
+                }
                 Effect::Judge { sequence, proposal, .. } => {
                     let newest = it.versions.get(proposal.key).and_then(|versions| versions.last());
                     let newest = newest.filter(|(_, value)| value.is_some()).map(|(sequence, _)| *sequence);
@@ -255,6 +272,9 @@ impl Net {
                 Effect::Send { to, bytes, .. } => {
                     let to = ids.iter().position(|id| *id == to).expect("a member");
                     self.flying.push_back((node, to, bytes.to_vec()));
+                    if let Some(kept) = &mut self.kept {
+                        kept.push((node, to, bytes.to_vec()));
+                    }
                 }
                 Effect::Publish { stage, record, .. } => {
                     let value = (record.operation == Operation::Put).then(|| record.value.to_vec());
