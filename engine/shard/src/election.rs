@@ -143,6 +143,7 @@ impl Machine {
             peer.begin_epoch(self.epoch_first);
         }
         self.inbox.clear();
+        self.flights.make_room();
         self.timing.heartbeat_at = self.now.mono;
         let (node, epoch) = (self.own_node(), self.epoch());
         self.notices.push(Notice::LeaderIs { node, epoch });

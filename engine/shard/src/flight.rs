@@ -243,6 +243,14 @@ impl Flights {
         !self.spare.is_empty() || self.landed.iter().any(|flight| matches!(flight.body, Body::Built(_)))
     }
 
+    /// A new epoch begins: blocks that this node built in epochs that committed nothing may fly still, and must not hold up
+    /// the one that will commit them. Allocates in an election only.
+    pub(crate) fn make_room(&mut self) {
+        if !self.has_spare() {
+            self.spare.push(Flight::built(&self.capacity));
+        }
+    }
+
     /// The filling block has its header: it flies, and an empty one takes its place.
     pub(crate) fn launch(&mut self, hash: Hash) {
         while self.spare.is_empty() {
