@@ -150,10 +150,11 @@ impl Machine {
         if header.epoch > epoch || (header.epoch == epoch && header.leader != from) {
             return false;
         }
-        if header.leader == self.own_node() && !self.consensus.has_claimed(header.epoch) {
-            return false; // Unsigned so far: refused, and no more. Its signature would silence us. [P-44]
-        }
-        true
+        // Unsigned so far: refused, and no more; its signature would silence us. Who is silent reads on. [P-44]
+        let is_strange = header.leader == self.own_node()
+            && !self.consensus.has_claimed(header.epoch)
+            && self.mute.is_none();
+        !is_strange
     }
 
     /// A block that is new here: behind our tip, or in the place of blocks that were never committed. Says whether it
