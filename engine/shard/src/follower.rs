@@ -256,7 +256,7 @@ impl Machine {
         self.certificate_through =
             self.certificate_through.max(message.certified.min(self.following.matched));
         if is_at_tip && message.committed == message.tip {
-            self.aim_at_idle_tip(message.tip);
+            self.aim_at_idle_tip(message.tip, message.certified);
         }
         if is_first && !is_at_tip {
             self.want_blocks(); // A node that comes late has nothing on its way.

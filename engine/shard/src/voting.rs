@@ -109,10 +109,12 @@ impl Machine {
         }
     }
 
-    /// The leader is idle at its committed tip: it is voted for once in a while. [P-105]
-    pub(crate) fn aim_at_idle_tip(&mut self, tip: Sequence) {
-        if self.now.mono.since(self.voting.voted_at) >= IDLE_VOTE_NS {
-            self.aim_at(tip);
+    /// The leader is idle at its committed tip: it is voted for once in a while, until the leader has the certificate. Ours
+    /// does not help it. [P-105]
+    pub(crate) fn aim_at_idle_tip(&mut self, tip: Sequence, certified: Sequence) {
+        let is_due = self.now.mono.since(self.voting.voted_at) >= IDLE_VOTE_NS;
+        if is_due && certified < tip && self.voting.targets.is_empty() {
+            self.voting.targets.push_back(tip);
             self.try_vote();
         }
     }
