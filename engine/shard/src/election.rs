@@ -326,9 +326,14 @@ impl Machine {
         let is_above =
             epoch == self.epoch() && deny.promised > epoch && self.consensus.is_near(deny.promised);
         let may_go_on = self.handing.is_none() && self.may_stand();
-        if self.role() == Role::Leading && is_voter && is_above && may_go_on {
+        if self.role() != Role::Leading || !is_voter || !is_above {
+            return;
+        }
+        if may_go_on {
             self.stop_leading();
             self.stand();
+        } else if !self.governing.may_stand(self.own_node()) && self.governing.may_stand(from) {
+            self.stop_leading(); // It should lead, and no hand-over reaches it across its own promise. [P-112]
         }
     }
 
