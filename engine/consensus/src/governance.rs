@@ -129,7 +129,10 @@ impl Governance {
         match self.genesis.control {
             ControlMode::Competitive => true,
             ControlMode::Strict => {
-                self.appointed().node == node || shown.is_some_and(|signed| self.is_authority(node, signed))
+                let decided = self.effective.appointed(self.shard);
+                decided.node == node
+                    || self.appointed().node == node
+                    || shown.is_some_and(|signed| self.is_authority(node, signed))
             }
         }
     }

@@ -305,6 +305,9 @@ fn under_strict_control_only_the_appointed_node_stands() {
     );
     governance.append(Sequence(5), appointment.clone());
     stand = standing(&governance);
+    assert_eq!(stand, [0, 2], "until it is decided, the old one may bring it about");
+    governance.commit_through(Sequence(5));
+    stand = standing(&governance);
     assert_eq!((stand, governance.appointed().number), (vec![2], 1));
     assert!(!governance.is_authority(id(2), &appointment), "the log knows it: it is no news");
 }

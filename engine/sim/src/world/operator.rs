@@ -219,7 +219,11 @@ impl World {
         };
         let tip = |node: &usize| {
             let status = self.nodes[*node].process.as_ref().map(|it| it.machine.status());
-            status.map(|status| (status.mute.is_none(), status.tip))
+            let own = self.nodes[*node].identity.node;
+            // A promotion that only its dead leader knew to be committed makes nobody a voter yet.
+            let counts =
+                |status: &io_oi_shard::Status| status.peers.iter().any(|it| it.node == own && it.is_voter);
+            status.map(|status| (status.mute.is_none(), counts(&status), status.tip))
         };
         let Some(node) = (0..self.nodes.len()).filter(can_lead).max_by_key(tip) else { return };
         let node = self.nodes[node].identity.node;
