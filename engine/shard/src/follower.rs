@@ -16,6 +16,8 @@ use crate::status::{Notice, Role};
 
 /// Seals that came before their blocks; a pipeline has no more under way.
 const SEALS_EARLY: usize = 4;
+/// A commit point is acknowledged only when nothing else was for this part of a heartbeat.
+const ACKS_PER_HEARTBEAT: u64 = 4;
 
 /// Where this node is behind its leader.
 pub(crate) struct Following {
@@ -26,6 +28,8 @@ pub(crate) struct Following {
     pub(crate) round: Round,
     /// Whether the leader is owed an acknowledgement.
     pub(crate) owes_ack: bool,
+    /// When it got the last one.
+    pub(crate) acked_at: Nanos,
     early_seals: [Option<SealMessage>; SEALS_EARLY],
     next_early: usize,
     /// The leader's tip as its last heartbeat named it, when we did not have it then.
@@ -47,6 +51,7 @@ impl Following {
             sealed: Sequence::NONE,
             round: Round::NONE,
             owes_ack: false,
+            acked_at: Nanos::ZERO,
             early_seals: [None; SEALS_EARLY],
             next_early: 0,
             lacking: Sequence::NONE,
@@ -241,7 +246,9 @@ impl Machine {
             return;
         }
         self.following.round = self.following.round.max(message.round);
-        self.following.owes_ack = true;
+        // Under load the acknowledgements of blocks carry the rounds; a heartbeat on a quiet shard is answered at once.
+        let since = self.now.mono.since(self.following.acked_at);
+        self.following.owes_ack |= since >= self.timers.heartbeat_ns / ACKS_PER_HEARTBEAT;
         let is_first = self.following.leader_tip.is_none();
         if is_first {
             self.following.leader_tip = message.tip;
@@ -345,8 +352,9 @@ impl Machine {
         let last = header.last_sequence();
         let is_ours = self.consensus.chain().ending_at(last).is_some_and(|link| link.tip.hash == hash);
         if is_ours && header.epoch == self.epoch() && last > self.following.sealed {
+            // A flush that is still to come will be acknowledged with it.
+            self.following.owes_ack |= self.consensus.own_durable() > self.following.sealed;
             self.following.sealed = last;
-            self.following.owes_ack = true;
             self.sealer.push_followed(&header, hash, *signature);
             self.try_vote();
         }

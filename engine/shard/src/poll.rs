@@ -151,6 +151,7 @@ impl Machine {
             return;
         };
         let (epoch, ack) = (self.epoch(), self.ack());
+        self.following.acked_at = self.now.mono;
         self.peers.post(To::One(leader), Lane::Urgent, epoch, Message::Ack(ack));
     }
 
