@@ -194,6 +194,8 @@ impl Note {
 pub(crate) struct Flights {
     flying: VecDeque<Flight>,
     filling: Flight,
+    /// More records are at hand for it.
+    pub(crate) is_gathering: bool,
     /// Finished and kept for followers that are a little behind, oldest first.
     landed: VecDeque<Flight>,
     landed_max: usize,
@@ -215,6 +217,7 @@ impl Flights {
         Self {
             flying: VecDeque::with_capacity(2 * POOL_BLOCKS),
             filling: Flight::built(&capacity),
+            is_gathering: false,
             landed: VecDeque::with_capacity(2 * POOL_BLOCKS),
             landed_max,
             spare,

@@ -51,6 +51,12 @@ impl Machine {
         Some(self.effect(step))
     }
 
+    /// The world has more proposals at hand, or none any more: a block waits for those at hand, so that what stood in a
+    /// ring together goes to the disk together. Poll the effects again after `false`.
+    pub fn gather(&mut self, has_more: bool) {
+        self.flights.is_gathering = has_more;
+    }
+
     fn effect(&self, step: Step) -> Effect<'_> {
         match step {
             Step::Judge(origin) => {
@@ -314,11 +320,19 @@ impl Machine {
         Some(Step::Send { to, lane: Lane::Urgent, bytes })
     }
 
-    /// Natural batching: a block goes when no other is under way, or when it is full.
+    /// Natural batching: a block goes when no other is under way and nothing more is at hand, or when it is full.
     fn block_is_due(&self) -> bool {
         let filled = self.flights.filled();
+        if filled.is_empty() || !self.may_launch() {
+            return false;
+        }
         let is_full = filled.record_count() == self.capacity.block_records_max;
-        !filled.is_empty() && self.may_launch() && (self.consensus.open_block_count() == 0 || is_full)
+        is_full || (self.consensus.open_block_count() == 0 && !self.has_more_at_hand())
+    }
+
+    /// Whether a proposal will follow without anything else happening: out of a ring, or of what other nodes forwarded.
+    fn has_more_at_hand(&self) -> bool {
+        self.flights.is_gathering || (!self.inbox.is_empty() && self.may_sequence())
     }
 
     /// The filling block gets its header and flies: to the followers, then to the log. Finished seals of earlier blocks

@@ -2,7 +2,7 @@
 
 mod support;
 
-use io_oi_record::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX};
+use io_oi_record::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX, VALUE_BYTES_MAX};
 use io_oi_record::{Block, Durability, Nanos, RefusalCode};
 use io_oi_shard::{Event, LogKind};
 use support::*;
@@ -138,4 +138,34 @@ fn a_machine_closed_before_its_claim_was_durable_still_closes() {
     world.settle();
     assert!(world.machine.is_closed());
     assert!(World::boot_on(2, world.log).is_ok());
+}
+
+#[test]
+fn what_stands_in_a_ring_together_goes_to_the_disk_together() {
+    let mut world = World::leading();
+    let before = blocks(&world).len();
+    world.machine.gather(true);
+    for number in 1..=5 {
+        world.put(1, number, b"key", b"value");
+    }
+    assert_eq!(blocks(&world).len(), before, "the block waits for what is at hand");
+    world.machine.gather(false);
+    world.drain();
+    let appended = blocks(&world);
+    assert_eq!(appended.len(), before + 1);
+    assert_eq!(appended.last().expect("a block").header.record_count, 5);
+    world.settle();
+    assert_eq!(world.take_replies().len(), 5);
+}
+
+#[test]
+fn a_full_block_does_not_wait_for_what_is_at_hand() {
+    let mut world = World::leading();
+    world.machine.gather(true);
+    let value = vec![7; VALUE_BYTES_MAX];
+    let before = blocks(&world).len();
+    for number in 1..=20 {
+        world.put(1, number, b"key", &value);
+    }
+    assert_eq!(blocks(&world).len(), before + 1, "sixteen of the largest records are more than a block");
 }

@@ -302,6 +302,17 @@ impl Process {
 
     /// Hands requests on while the machine takes them.
     pub(crate) fn read_inbox(&mut self, io: &mut Io<'_>) -> Result<(), Stop> {
+        if self.inbox.is_empty() {
+            return Ok(());
+        }
+        self.machine.gather(true);
+        let read = self.read_inbox_through(io);
+        self.machine.gather(false);
+        read?;
+        self.drain(io)
+    }
+
+    fn read_inbox_through(&mut self, io: &mut Io<'_>) -> Result<(), Stop> {
         while !self.inbox.is_empty() && self.machine.is_ready() {
             step(io)?;
             match self.inbox.pop_front().expect("the inbox is not empty") {

@@ -244,6 +244,10 @@ impl<J: Judge> Shard<J> {
             }
         }
         self.world.lanes.rotate();
+        self.machine.gather(false);
+        if worked {
+            self.world.drain(&mut self.machine, clock.now());
+        }
         worked | self.reap()
     }
 
@@ -252,6 +256,7 @@ impl<J: Judge> Shard<J> {
         let lane = self.world.lanes.get_mut(slot);
         let answerable = lane.frames_answerable();
         let mut worked = false;
+        self.machine.gather(answerable > 0);
         for _ in 0..answerable.min(FRAMES_PER_LANE_AND_TURN) {
             if !self.machine.is_ready() {
                 break;
