@@ -5,6 +5,9 @@ use super::{Fault, Files, fault};
 /// Package, folder, floor. A package may name packages of lower floors only.
 const FLOORS: &[(&str, &str, u8)] = &[
     ("io_oi_record", "engine/record", 0),
+    ("io_oi_arbitrator_sdk", "arbitrator/sdk", 0),
+    ("io_oi_guests", "arbitrator/guests", 1),
+    ("io_oi_arbitrator", "arbitrator/host", 2),
     ("io_oi_shm", "storage/shm", 0),
     ("io_oi_consensus", "engine/consensus", 1),
     ("io_oi_wal", "storage/wal", 1),
@@ -31,6 +34,9 @@ const HOMES: &[(&str, &str)] = &[
     ("rustls", "io_oi_quic"),
     ("ring", "io_oi_quic"),
     ("loom", "io_oi_shm"),
+    ("wasmtime", "io_oi_arbitrator"),
+    ("wasmparser", "io_oi_arbitrator"),
+    ("wasm-encoder", "io_oi_arbitrator"),
     ("dbn", "io_oi_latency_probe"),
     ("plotters", "io_oi_latency_probe"),
     ("criterion", "io_oi_bench"),
