@@ -91,6 +91,7 @@ impl Machine {
     /// [P-27]
     fn ask_for_votes(&mut self) {
         let Some(epoch) = self.consensus.ask() else { return };
+        self.tail.forget_offers();
         if self.consensus.has_pre_votes() {
             return self.stand();
         }
@@ -219,6 +220,9 @@ impl Machine {
         let would = self.consensus.would_grant(epoch, question.tip_epoch, question.tip_sequence);
         let may_ask = self.consensus.members().voter_index(from).is_some();
         let granted = would && may_ask && !self.is_sticky() && !self.is_repairing();
+        if !granted && may_ask {
+            self.offer_tail(from, question);
+        }
         let promised = self.consensus.promised().max(self.epoch());
         let answer = PreVoteAnswer { granted, promised };
         self.peers.post(To::One(from), Lane::Urgent, epoch, Message::PreVoteAnswer(answer));

@@ -120,6 +120,9 @@ impl Machine {
             self.counters.messages_refused += 1;
             return;
         };
+        if message.round.is_none() {
+            return self.take_offered(from, &block, message.block);
+        }
         let (header, last) = (&block.header, block.header.last_sequence());
         if self.is_skewed(from, epoch, header) || !self.hear_leader(from, epoch) {
             return;

@@ -45,6 +45,7 @@ mod session;
 mod stamp;
 mod state;
 mod status;
+mod tail;
 mod view;
 mod voting;
 mod write;

@@ -52,6 +52,7 @@ use crate::sealer::Sealer;
 use crate::session::{Answer, ProposalState, SessionState, Sessions, Standing};
 use crate::state::StateHashes;
 use crate::status::{MuteReason, Notice, Role};
+use crate::tail::Tail;
 use crate::voting::Voting;
 
 /// One shard of one node.
@@ -139,6 +140,7 @@ pub struct Machine {
     pub(crate) chosen_block: Option<Source>,
     pub(crate) fetching: Fetching,
     pub(crate) repair: Repair,
+    pub(crate) tail: Tail,
     pub(crate) inbox: Inbox,
     pub(crate) handing: Option<Handing>,
     /// The newest record whose proposer waits for `mem-quorum`.
@@ -267,6 +269,7 @@ impl Machine {
             chosen_block: None,
             fetching: Fetching::new(),
             repair: Repair::new(),
+            tail: Tail::new(),
             inbox: Inbox::new(),
             handing: None,
             mem_quorum_through: Sequence::NONE,
@@ -466,8 +469,7 @@ impl Machine {
     fn submit_to_leader(&mut self, session: SessionId, proposal: &Proposal<'_>) {
         self.note_appointment(session, proposal);
         let under_way = self.forwarding.join(session, proposal);
-        let standing = self.sessions.standing(session, proposal.operation, proposal.session_sequence);
-        match standing {
+        match self.sessions.standing(session, proposal.operation, proposal.session_sequence) {
             // Also one whose record has its place here by now: its answers are counted there. [P-63]
             Standing::Answered(answer) if under_way.is_none_or(|placed| !placed.is_none()) => {
                 return self.answer_again(session, answer);

@@ -418,7 +418,8 @@ impl Machine {
         if self.peers.is_empty() {
             return None;
         }
-        self.next_block_send().or_else(|| self.next_repair()).or_else(|| self.next_forward())
+        let step = self.next_block_send().or_else(|| self.next_repair()).or_else(|| self.next_tail());
+        step.or_else(|| self.next_forward())
     }
 
     fn next_block_send(&mut self) -> Option<Step> {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use io_oi_record::{Durability, Epoch, Nanos, Outcome, RefusalCode, SessionSequence};
+use io_oi_record::{ControlMode, Durability, Epoch, Genesis, Nanos, Outcome, RefusalCode, SessionSequence};
 use io_oi_shard::{Notice, ProposalState, Role};
 use support::net::*;
 use support::*;
@@ -207,4 +207,44 @@ fn a_proposal_that_waits_for_a_leader_is_not_new_any_more() {
     assert_eq!(state(&net), ProposalState::Fresh);
     net.submit(follower, session, numbered(1, b"key", b"value"));
     assert_eq!(state(&net), ProposalState::Seen);
+}
+
+/// The leader loses what its followers have flushed, and nobody else may lead.
+fn an_appointed_leader_loses_its_last_block() -> Net {
+    let ids: Vec<_> = (0..3).map(|node| signer_of(node).node()).collect();
+    let mut net = Net::of_genesis(Genesis { control: ControlMode::Strict, ..genesis_of(&ids) });
+    assert_eq!(net.elect(), 0);
+    let session = net.open(0, 1);
+    net.run_ms(50);
+    net.stuck.push(0);
+    net.cut.extend([(1, 0), (2, 0)]); // Nobody learns that it is committed.
+    net.submit(0, session, numbered(1, b"key", b"value"));
+    net.run_ms(5);
+    net.kill(0);
+    net.stuck.clear();
+    net.cut.clear();
+    net.start(0);
+    net
+}
+
+#[test]
+fn an_appointed_leader_that_lost_its_last_block_takes_it_over_from_its_voters() {
+    let mut net = an_appointed_leader_loses_its_last_block();
+    net.until("it leads again", |net| net.leader() == Some(0)); // [P-48]
+    net.run_ms(50);
+    for node in 0..3 {
+        assert_eq!(net.nodes[node].committed[b"key".as_slice()].1.as_deref(), Some(&b"value"[..]), "n{node}");
+    }
+}
+
+#[test]
+fn what_one_voter_alone_says_is_not_taken_over() {
+    let mut net = an_appointed_leader_loses_its_last_block();
+    net.cut.extend([(2, 0), (0, 2)]);
+    let tip = net.machine(0).last_sequence();
+    net.run_ms(1_000);
+    assert_eq!(net.machine(0).last_sequence(), tip, "a voter may lie; two of three do not"); // [P-48]
+    assert_eq!(net.leader(), None);
+    net.cut.clear();
+    net.until("it leads again", |net| net.leader() == Some(0));
 }

@@ -67,6 +67,10 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         32388,
         "an undecided appointment of another kept a leader from standing, and its newer log kept the other",
     ),
+    (
+        50050,
+        "an appointed leader lost its last block in a power cut, and its own followers denied it for that",
+    ),
     (31767, "the appointed node had promised more than its leader's epoch, and no hand-over reached it"),
 ];
 
