@@ -266,16 +266,13 @@ mod tests {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         let mut etcd = Etcd::start(dir.path(), version).unwrap();
         let mut row = crate::load::Row::default();
-        for in_flight in [1, 8] {
-            let turn = crate::load::Turn {
-                in_flight,
-                count: 50,
-                length: Duration::from_secs(60),
-                payload_bytes: 256,
-            };
+        // The last is more than the server's window takes at once.
+        for (in_flight, count) in [(1, 50), (8, 50), (400, 800)] {
+            let turn =
+                crate::load::Turn { in_flight, count, length: Duration::from_secs(60), payload_bytes: 256 };
             row.turn(&mut etcd, &turn, in_flight as u64).unwrap();
         }
-        assert_eq!((row.count(), row.errors), (100, 0));
+        assert_eq!((row.count(), row.errors), (900, 0));
         assert_eq!(etcd.read_back(b"rival/nothing").unwrap(), None);
         etcd.round_trip().unwrap();
     }

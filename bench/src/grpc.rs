@@ -22,6 +22,8 @@ pub(crate) struct Channel {
     out: Vec<u8>,
     input: Vec<u8>,
     answers: HashMap<u32, Vec<u8>>,
+    /// Whole answers that came while a call waited for the server's window.
+    early: Vec<(Call, Option<Vec<u8>>)>,
 }
 
 /// A call without its answer.
@@ -43,6 +45,7 @@ impl Channel {
             out: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
             input: Vec::new(),
             answers: HashMap::new(),
+            early: Vec::new(),
         };
         let mut settings = Vec::new();
         for (setting, value) in
@@ -61,7 +64,10 @@ impl Channel {
     pub(crate) fn call(&mut self, path: &str, message: &[u8]) -> io::Result<Call> {
         while self.send_window < message.len() as i64 + PREFIX_BYTES as i64 {
             self.flush()?;
-            self.receive(&mut |_, _| {})?;
+            let mut early = std::mem::take(&mut self.early);
+            let read = self.read(&mut |call, answer| early.push((call, answer.map(<[u8]>::to_vec))));
+            self.early = early;
+            read?;
         }
         let stream = self.next_stream;
         self.next_stream += 2;
@@ -85,6 +91,16 @@ impl Channel {
 
     /// Waits for something to come and hands out every answer in it; `None` is a refusal.
     pub(crate) fn receive(&mut self, answered: &mut dyn FnMut(Call, Option<&[u8]>)) -> io::Result<()> {
+        if self.early.is_empty() {
+            return self.read(answered);
+        }
+        for (call, answer) in self.early.drain(..) {
+            answered(call, answer.as_deref());
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, answered: &mut dyn FnMut(Call, Option<&[u8]>)) -> io::Result<()> {
         let mut buffer = [0; 64 * 1024];
         let bytes = self.socket.read(&mut buffer)?;
         if bytes == 0 {
