@@ -36,4 +36,4 @@ pub use note::{EpochClaim, EpochPromise, NOTE_BYTES, NoteError, Seal};
 pub use position::Positions;
 pub use recovery::RecoverError;
 pub use signing::SigningRefused;
-pub use watch::{ReportRefused, Watch};
+pub use watch::{ReportRefused, Watch, accused_of};

@@ -125,6 +125,8 @@ nouns! {
     EvidenceMessage = 82, "evidence message";
     /// `message::StateHash`
     StateHash = 83, "state-hash message";
+    /// `message::EvidenceKept`
+    EvidenceKept = 84, "evidence-kept message";
 }
 
 impl fmt::Display for Noun {

@@ -11,7 +11,8 @@ use crate::codec::{FORMAT_VERSION, Noun, check_kind, layout, peek_noun, read_par
 use crate::error::{DecodeError, EncodeError};
 use crate::evidence::Signed;
 use crate::ids::{
-    ClusterId, Epoch, Hash, Nanos, NodeTag, Round, Sequence, SessionId, SessionSequence, ShardId, Signature,
+    ClusterId, Epoch, Hash, Nanos, NodeId, NodeTag, Round, Sequence, SessionId, SessionSequence, ShardId,
+    Signature,
 };
 use crate::limits::{BLOCK_BYTES_MAX, SIGNED_EVIDENCE_BYTES_MAX, SIGNED_GOVERNANCE_BYTES_MAX};
 use crate::sign::Statement;
@@ -170,6 +171,11 @@ bodies! {
         /// The leader's heartbeat at that moment: the ballot that follows names it.
         round: Round, 8;
     }
+    /// Evidence against a key stands durably in the sender's log, or is of no use there: it need not be told again.
+    EvidenceKept, 32 {
+        /// The accused key.
+        accused: NodeId, 0;
+    }
     /// The hash of the replicated state after a sequence.
     StateHash, 40 {
         /// The sequence.
@@ -220,7 +226,7 @@ pub enum Message<'a> {
     Block(BlockMessage<'a>),
     /// Leader to all, behind the block.
     Seal(SealMessage),
-    /// To all voters.
+    /// To the leader.
     Ack(Ack),
     /// Leader to all.
     Commit(Commit),
@@ -244,7 +250,7 @@ pub enum Message<'a> {
     FetchedBlock(&'a [u8]),
     /// To any node.
     WantHeader(WantHeader),
-    /// To who asked.
+    /// To who asked, and follower to follower as soon as its signature was checked.
     Header(Signed<BlockHeader>),
     /// To the leader.
     Forward(Forwarded<'a>),
@@ -256,6 +262,8 @@ pub enum Message<'a> {
     Evidence(&'a [u8]),
     /// To all.
     StateHash(StateHash),
+    /// To who told of evidence.
+    EvidenceKept(EvidenceKept),
 }
 
 /// A message is refused.
@@ -309,6 +317,7 @@ impl<'a> Message<'a> {
             Message::HandOver(_) => Noun::HandOver,
             Message::Evidence(_) => Noun::EvidenceMessage,
             Message::StateHash(_) => Noun::StateHash,
+            Message::EvidenceKept(_) => Noun::EvidenceKept,
         }
     }
 
@@ -346,6 +355,7 @@ impl<'a> Message<'a> {
             Message::HandOver(_) => size_of::<ArchivedHandOver>(),
             Message::Evidence(evidence) => LENGTH_BYTES + evidence.len(),
             Message::StateHash(_) => size_of::<ArchivedStateHash>(),
+            Message::EvidenceKept(_) => size_of::<ArchivedEvidenceKept>(),
         }
     }
 
@@ -404,6 +414,7 @@ impl<'a> Message<'a> {
                 write_parts(&[&(evidence.len() as u32).to_le_bytes(), evidence], out);
             }
             Message::StateHash(body) => write_head(body, out),
+            Message::EvidenceKept(body) => write_head(body, out),
         }
     }
 
@@ -468,6 +479,7 @@ impl<'a> Message<'a> {
             Noun::HandOver => Message::HandOver(read_whole(noun, body)?),
             Noun::EvidenceMessage => Message::Evidence(read_long(noun, body)?),
             Noun::StateHash => Message::StateHash(read_whole(noun, body)?),
+            Noun::EvidenceKept => Message::EvidenceKept(read_whole(noun, body)?),
             _ => return Err(DecodeError::KindMismatch { noun: Noun::BlockMessage, found: noun as u8 }),
         };
         Ok(message)

@@ -27,6 +27,8 @@ pub(crate) enum Entry {
     Grant(Epoch, NodeId),
     /// The certificate of the block that ends here.
     Certificate(Sequence),
+    /// Evidence: so many reports stand in the log with it. [P-103]
+    Reports(usize),
     /// Nothing waits for it.
     Silent,
 }

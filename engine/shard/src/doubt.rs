@@ -58,6 +58,11 @@ impl Machine {
         }
     }
 
+    /// Whether a charge waits for the signature over this header.
+    pub(crate) fn is_in_doubt(&self, hash: Hash) -> bool {
+        self.voting.doubt.as_ref().is_some_and(|doubt| doubt.hash == hash)
+    }
+
     /// Through where the leader's chain is acknowledged: not beyond a verdict in doubt, while the one who gave it leads.
     pub(crate) fn trusted_through(&self) -> Sequence {
         let leader = self.consensus.leader();

@@ -74,6 +74,17 @@ impl Following {
     }
 }
 
+/// What a signature does to a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealing {
+    /// The block is not in memory.
+    Absent,
+    /// The block is under its leader's signature.
+    Sealed,
+    /// The block is here, and the signature is not its leader's.
+    False,
+}
+
 impl Machine {
     /// A message that only a leader sends. Follows it when that is allowed; says whether it is. [P-28]
     fn hear_leader(&mut self, from: NodeId, epoch: Epoch) -> bool {
@@ -339,15 +350,19 @@ impl Machine {
 
     /// Says whether the block is here; a signature that is not its leader's changes nothing. [P-45]
     pub(crate) fn verify_seal(&mut self, hash: Hash, signature: &Signature) -> bool {
-        let Some(closed) = self.flights.whole_mut(hash) else { return false };
+        self.check_seal(hash, signature) != Sealing::Absent
+    }
+
+    pub(crate) fn check_seal(&mut self, hash: Hash, signature: &Signature) -> Sealing {
+        let Some(closed) = self.flights.whole_mut(hash) else { return Sealing::Absent };
         if closed.signature.is_some() {
-            return true;
+            return Sealing::Sealed;
         }
         let header = closed.header;
         let key = self.consensus.leader_key(header.leader);
         if key.is_none_or(|key| key.verify(&header, signature).is_err()) {
             self.counters.messages_refused += 1;
-            return true;
+            return Sealing::False;
         }
         let closed = self.flights.whole_mut(hash).expect("it was found just now");
         closed.signature = Some(*signature);
@@ -361,8 +376,10 @@ impl Machine {
             self.sealer.push_followed(&header, hash, *signature);
             self.try_vote();
         }
-        self.see_header(&Signed { statement: header, signature: *signature });
-        true
+        let signed = Signed { statement: header, signature: *signature };
+        self.pass_on(&signed, hash);
+        self.see_header(&signed);
+        Sealing::Sealed
     }
 
     /// What this node acknowledges now. [P-45] [P-58]

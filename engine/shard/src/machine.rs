@@ -41,6 +41,7 @@ use crate::governing::Governing;
 use crate::hand_over::Handing;
 use crate::lease::Rounds;
 use crate::notices::Notices;
+use crate::passing::Passing;
 use crate::peers::Peers;
 use crate::pending::{Pending, State};
 use crate::poll::Place;
@@ -115,6 +116,7 @@ pub struct Machine {
     pub(crate) withdrawing: Withdrawing,
     pub(crate) forwarding: Forwarding,
     pub(crate) voting: Voting,
+    pub(crate) passing: Passing,
     /// Through where a certificate is known: in our log, or by the leader's word.
     pub(crate) certificate_through: Sequence,
     /// As a leader: through where our own signatures were made in this epoch.
@@ -253,6 +255,7 @@ impl Machine {
             forwarding: Forwarding::new(has_peers),
             certificate_through: Sequence::NONE,
             voting: Voting::new(config.cluster, config.shard, node),
+            passing: Passing::new(),
             own_signed_through: Sequence::NONE,
             governed_through: Sequence::NONE,
             roster_version,
@@ -365,6 +368,7 @@ impl Machine {
             self.elapse_election();
         }
         self.elapse_voting();
+        self.elapse_telling();
     }
 
     /// Takes nothing more, and brings everything taken to disk, signatures included.
@@ -641,6 +645,7 @@ impl Machine {
                 Entry::Block(last, hash) => self.handle_block_durable(last, hash),
                 Entry::Grant(epoch, candidate) => self.handle_promise_durable(epoch, candidate),
                 Entry::Certificate(last) => self.handle_certificate_durable(last),
+                Entry::Reports(count) => self.voting.kept = count,
                 Entry::Silent => {}
             }
         }

@@ -10,7 +10,7 @@ use io_oi_consensus::{Membership, VoterIndex};
 use io_oi_record::evidence::Signed;
 use io_oi_record::limits::BLOCKS_IN_FLIGHT_MAX;
 use io_oi_record::message::Message;
-use io_oi_record::{Epoch, Nanos, NodeId, Round, Sequence, Vote};
+use io_oi_record::{Epoch, Hash, Nanos, NodeId, Round, Sequence, Vote};
 
 use crate::event::Lane;
 use crate::stamp::Ahead;
@@ -38,6 +38,13 @@ pub(crate) struct Peer {
     pub(crate) lag_was_told: bool,
     /// The newest vote that it signed: shown to it when it asks for less than it voted for. [P-44]
     pub(crate) newest_vote: Option<Signed<Vote>>,
+    /// Hash of the newest header that it has shown. [P-108]
+    pub(crate) shown: Hash,
+    /// Headers that it has shown under a signature that was not the leader's.
+    pub(crate) false_headers: u32,
+    /// The reports told since the last round of telling, a bit each, and those that it keeps. [P-103]
+    pub(crate) told: u64,
+    pub(crate) keeps: u64,
     /// How its stamps stand to our clock. [P-37]
     pub(crate) ahead: Ahead,
 }
@@ -55,6 +62,10 @@ impl Peer {
             confirmed_round: Round::NONE,
             lag_was_told: false,
             newest_vote: None,
+            shown: Hash::ZERO,
+            false_headers: 0,
+            told: 0,
+            keeps: 0,
             ahead: Ahead::default(),
         }
     }

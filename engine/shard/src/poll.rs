@@ -115,7 +115,7 @@ impl Machine {
             let step = step.or_else(|| self.next_withdrawal()).or_else(|| self.next_pending());
             let step = step.or_else(|| self.next_shown()).or_else(|| self.next_append());
             let step = step.or_else(|| self.next_settled()).or_else(|| self.next_certified());
-            let step = step.or_else(|| self.next_bulk());
+            let step = step.or_else(|| self.next_bulk()).or_else(|| self.next_passed_on());
             if step.is_some() {
                 return step;
             }
@@ -300,24 +300,9 @@ impl Machine {
         }
         self.long_bytes[..encoded.len()].copy_from_slice(&encoded);
         let (epoch, sequence) = (self.epoch(), self.consensus.tip().sequence);
-        let index = self.appends.add(Entry::Silent, self.now.mono);
+        let index = self.appends.add(Entry::Reports(self.voting.logged), self.now.mono);
         let place = Place { index, kind: LogKind::Evidence, epoch, sequence };
         Some(Step::AppendLong(place, encoded.len()))
-    }
-
-    /// Every report goes to every peer once. [P-103]
-    fn next_report(&mut self) -> Option<Step> {
-        let (report, peer) = self.voting.sent;
-        let held = self.voting.watch.held().get(report)?;
-        let Some(to) = self.peers.all.get(peer).map(|peer| peer.node) else {
-            self.voting.sent = (report + 1, 0);
-            return self.next_report();
-        };
-        self.voting.sent = (report, peer + 1);
-        let encoded = held.encode().expect("accepted evidence is within its limits");
-        let epoch = self.epoch();
-        let bytes = self.write(epoch, &Message::Evidence(&encoded));
-        Some(Step::Send { to, lane: Lane::Urgent, bytes })
     }
 
     /// Natural batching: a block goes when no other is under way and nothing more is at hand, or when it is full.
@@ -532,7 +517,8 @@ impl Machine {
         let at = {
             let seals = self.seals_wake_at();
             let votes = self.votes_wake_at();
-            seals.into_iter().chain(votes).chain(self.timers_wake_at()).min()?
+            let others = self.timers_wake_at().into_iter().chain(self.voting.tell_at);
+            seals.into_iter().chain(votes).chain(others).min()?
         };
         if self.timing.told_wake.is_some_and(|told| told <= at) {
             return None;

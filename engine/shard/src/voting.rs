@@ -5,7 +5,7 @@
 
 use alloc::collections::VecDeque;
 
-use io_oi_consensus::{Certifier, VoteOutcome, Watch};
+use io_oi_consensus::{Certifier, ReportRefused, VoteOutcome, Watch};
 use io_oi_record::evidence::{Evidence, Signed, SignedEvidence};
 use io_oi_record::message::{Message, WantHeader};
 use io_oi_record::{BallotGrant, BlockHeader, Epoch, NodeId, QuorumCertificate, Sequence, Vote};
@@ -39,9 +39,11 @@ pub(crate) struct Voting {
     votes_at: Option<Nanos>,
     /// A certificate that is to be logged.
     pub(crate) certificate_due: Option<QuorumCertificate>,
-    /// How many reports have been logged, and how many sent to how many peers.
+    /// How many reports have been logged, and how many stand in the log durably.
     pub(crate) logged: usize,
-    pub(crate) sent: (usize, usize),
+    pub(crate) kept: usize,
+    /// When who has not kept a report is told of it again. [P-103]
+    pub(crate) tell_at: Option<Nanos>,
 }
 
 impl Voting {
@@ -56,7 +58,8 @@ impl Voting {
             votes_at: None,
             certificate_due: None,
             logged: 0,
-            sent: (0, 0),
+            kept: 0,
+            tell_at: None,
         }
     }
 
@@ -65,10 +68,10 @@ impl Voting {
         self.votes_at
     }
 
-    /// A log read back holds these reports already.
+    /// A log read back holds these reports already. Others may have lost what they were told: they are told again.
     pub(crate) fn skip_recovered(&mut self) {
         let held = self.watch.held().len();
-        (self.logged, self.sent) = (held, (held, 0));
+        (self.logged, self.kept) = (held, held);
     }
 }
 
@@ -252,26 +255,6 @@ impl Machine {
         }
     }
 
-    /// A signed header that somebody showed us. [P-102, P-106]
-    pub(crate) fn handle_header(&mut self, header: &Signed<BlockHeader>) {
-        if self.verify_seal(header.statement.hash(), &header.signature) {
-            return;
-        }
-        let statement = &header.statement;
-        let is_known_leader = self.governing.roster().member(statement.leader).is_some();
-        if !is_known_leader || header.verify().is_err() {
-            self.counters.messages_refused += 1;
-            return;
-        }
-        if statement.leader == self.own_node() {
-            if !self.consensus.has_claimed(statement.epoch) && self.mute.is_none() {
-                self.fall_mute(MuteReason::NeverClaimed { epoch: statement.epoch }); // [P-44]
-            }
-            return;
-        }
-        self.see_header(header);
-    }
-
     /// A header whose signature was checked.
     pub(crate) fn see_header(&mut self, header: &Signed<BlockHeader>) {
         self.settle_doubt(header);
@@ -289,21 +272,14 @@ impl Machine {
     /// This node has found a contradiction: it is signed, believed, logged and told to everybody. [P-102, P-103]
     pub(crate) fn accuse(&mut self, evidence: Evidence) {
         let report = SignedEvidence::sign(evidence, &self.signer);
-        self.believe(report, true);
+        let _ = self.believe(report, true); // Convicted already, or as many as can be acted on.
     }
 
-    /// Another node's report. [P-103]
-    pub(crate) fn handle_evidence(&mut self, bytes: &[u8]) {
-        match SignedEvidence::decode(bytes) {
-            Ok(report) => self.believe(report, false),
-            Err(_) => self.counters.messages_refused += 1,
-        }
-    }
-
-    fn believe(&mut self, report: SignedEvidence, is_judged: bool) {
+    /// Takes a report into account, from now on and, by the log, for ever. [P-103]
+    pub(crate) fn believe(&mut self, report: SignedEvidence, is_judged: bool) -> Result<(), ReportRefused> {
         let hash = report.evidence.hash();
         let roster = self.governing.rules.effective();
-        let Ok(accused) = self.voting.watch.accept(report, is_judged, roster) else { return };
+        let accused = self.voting.watch.accept(report, is_judged, roster)?;
         self.notices.push(Notice::EvidenceFound { accused, hash });
         self.members_version += 1;
         if accused == self.own_node() {
@@ -314,6 +290,7 @@ impl Machine {
             self.arm_election();
             self.notices.push(Notice::NoLeader);
         }
+        Ok(())
     }
 
     /// Whether this key is out: convicted by evidence held here, or barred by an operator. [P-93, P-104]

@@ -6,8 +6,8 @@ use io_oi_record::attach::{Inquiry, Packet, Submission};
 use io_oi_record::evidence::Signed;
 use io_oi_record::governance::Change;
 use io_oi_record::message::{
-    Ack, BallotMessage, Declined, Deny, FetchBlock, Forwarded, HandOver, Message, PreVote, PreVoteAnswer,
-    SealMessage, StateHash, Want, WantHeader,
+    Ack, BallotMessage, Declined, Deny, EvidenceKept, FetchBlock, Forwarded, HandOver, Message, PreVote,
+    PreVoteAnswer, SealMessage, StateHash, Want, WantHeader,
 };
 use io_oi_record::{
     Ballot, BallotGrant, BlockHeader, ClusterId, Durability, Epoch, Hash, Nanos, Operation, Precondition,
@@ -235,6 +235,7 @@ fn own_frames(cluster: &Cluster, impostor: &Impostor, header: &BlockHeader) -> V
         Message::HandOver(HandOver { deadline_ns: Nanos(1), round }),
         Message::Evidence(b"not evidence at all"),
         Message::StateHash(StateHash { sequence: Sequence(1), hash }),
+        Message::EvidenceKept(EvidenceKept { accused: key.node() }),
         Message::Seal(SealMessage { last_sequence: sequence, header_hash: hash, signature: key.sign(&vote) }),
         Message::Header(Signed { statement: *header, signature: key.sign(&vote) }),
     ];

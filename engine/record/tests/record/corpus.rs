@@ -9,8 +9,8 @@ use io_oi_record::governance::{
 };
 use io_oi_record::hash::Domain;
 use io_oi_record::message::{
-    Ack, BallotMessage, BlockMessage, Commit, Declined, Deny, FetchBlock, Forwarded, HandOver, PreVote,
-    PreVoteAnswer, SealMessage, StateHash, Want, WantHeader,
+    Ack, BallotMessage, BlockMessage, Commit, Declined, Deny, EvidenceKept, FetchBlock, Forwarded, HandOver,
+    PreVote, PreVoteAnswer, SealMessage, StateHash, Want, WantHeader,
 };
 use io_oi_record::proof::RecordProof;
 use io_oi_record::token::TokenKey;
@@ -379,6 +379,7 @@ pub(crate) fn messages(payloads: &Payloads) -> Vec<(&'static str, Message<'_>)> 
         ("message_hand_over", Message::HandOver(HandOver { deadline_ns: Nanos(50_000_000), round })),
         ("message_evidence", Message::Evidence(&payloads.evidence)),
         ("message_state_hash", Message::StateHash(StateHash { sequence: tip, hash: Hash([7; 32]) })),
+        ("message_evidence_kept", Message::EvidenceKept(EvidenceKept { accused: leader().node() })),
     ]
 }
 

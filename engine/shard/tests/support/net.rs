@@ -225,7 +225,8 @@ impl Net {
         self.flying.push_back((from, to, bytes));
     }
 
-    fn step(&mut self) {
+    /// A tenth of a millisecond: what is under way arrives, what is written is flushed.
+    pub fn step(&mut self) {
         self.now = self.now.saturating_add(STEP_NS);
         for _ in 0..self.flying.len() {
             let (from, to, bytes) = self.flying.pop_front().expect("counted");
