@@ -19,6 +19,7 @@ mod appends;
 mod check;
 mod config;
 mod doubt;
+mod durable;
 mod election;
 mod event;
 mod flight;

@@ -540,7 +540,11 @@ impl Recovering {
         self.show(io, machine)
     }
 
+    /// What the log proves to be committed is decided before it is shown: perhaps nobody has said so before.
     fn show(&mut self, io: &mut Io<'_>, machine: &mut Machine) -> Result<(), String> {
+        while let Some(block) = self.chain.committed(machine.committed(), Sequence(u64::MAX)) {
+            io.witness.block_committed(io.time, io.node, block.hash, &block.bytes);
+        }
         while let Some(effect) = machine.poll_effect() {
             let Effect::Publish { stage: PublishStage::Committed, epoch, record, .. } = effect else {
                 return Err(format!("a machine that reads its log wants {effect:?}"));
