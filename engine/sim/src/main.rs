@@ -30,6 +30,10 @@ struct Wish {
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| matches!(word.as_str(), "--help" | "-h")) {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let wish = match read(&words) {
         Ok(wish) => wish,
         Err(what) => {

@@ -274,7 +274,10 @@ impl Process {
                     if io.bug != Some(Bug::NoPromiseFile) {
                         *io.promised = (*io.promised).max(epoch);
                     }
-                    io.witness.promise_durable(io.node, epoch, is_claim);
+                    // The file says it, too, or nothing may be said.
+                    if *io.promised >= epoch {
+                        io.witness.promise_durable(io.node, epoch, is_claim);
+                    }
                 }
                 Entry::Other => {}
             }
@@ -379,9 +382,20 @@ impl Process {
         while let Some(block) = self.chain.committed(committed, through) {
             let is_news = io.witness.block_committed(io.time, io.node, block.hash, &block.bytes);
             if is_news {
+                self.check_reach(io, committed, &block);
                 let (node, hash, first, last) = (io.node, Short(&block.hash.0), block.first, block.last);
                 io.story.tell(io.time, format_args!("n{node} decides {first}..={last} {hash}"));
             }
+        }
+    }
+
+    /// A leader counts nothing that does not reach into its own epoch. [P-52]
+    fn check_reach(&self, io: &mut Io<'_>, committed: Sequence, block: &crate::chain::Held) {
+        let (header, _) = header_of(&block.bytes).expect("a machine holds whole blocks");
+        let epoch = self.machine.epoch();
+        if self.machine.is_leading() && block.last == committed && header.epoch < epoch {
+            let what = format!("n{} leads epoch {epoch} and commits a block of {}", io.node, header.epoch);
+            io.witness.note(io.time, "flushed", Err(what));
         }
     }
 

@@ -16,6 +16,7 @@ use io_oi_record::{Block, BlockHeader, Epoch, Hash, NodeId, Receipt, Sequence, S
 
 pub(crate) use self::progress::Standing;
 pub(crate) use self::receipts::is_for_good;
+pub(crate) use self::signing::Signing;
 use crate::hot::Hot;
 use crate::oracle::Truth;
 

@@ -24,7 +24,7 @@ pub(crate) struct Signing {
 
 impl Signing {
     /// A signed statement leaves a node.
-    pub(super) fn check(&mut self, from: usize, said: &Said) -> Finding {
+    pub(crate) fn check(&mut self, from: usize, said: &Said) -> Finding {
         let (place, what) = match *said {
             Said::Sealed { epoch, last, hash, .. } => (Place::Header(epoch, last), hash.0),
             Said::Voted { voter, epoch, sequence, hash } => (Place::Vote(voter, epoch, sequence), hash.0),

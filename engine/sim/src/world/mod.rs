@@ -10,12 +10,12 @@ mod operator;
 
 use self::operator::Operator;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 
 use io_oi_record::{NodeId, Sequence};
 
-use crate::checkers::{Standing, Violation, Witness};
+use crate::checkers::{Signing, Standing, Violation, Witness};
 use crate::client::{Client, Habits};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -110,6 +110,10 @@ pub(crate) struct World {
     bug: Option<Bug>,
     /// Who has evidence against whom.
     convicted: BTreeSet<(usize, usize)>,
+    /// What each node has heard the liar sign, in each of its boots.
+    heard: BTreeMap<(usize, u32), Signing>,
+    /// Nodes that have heard the liar contradict itself, each with the boot.
+    proven: BTreeSet<(usize, u32)>,
     /// Who alone may lead under strict control.
     appointed: Option<usize>,
 }
@@ -169,6 +173,8 @@ impl World {
             liar,
             bug,
             convicted: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            proven: BTreeSet::new(),
             appointed: Some(0),
             cluster,
             random,
@@ -344,7 +350,9 @@ impl World {
         }
     }
 
-    /// Honest nodes that do not bar a member that lied provably, each with the liar.
+    /// Honest nodes that do not bar a member that lied provably, each with the liar. Whoever has heard both statements since
+    /// it booted has to, and as soon as one honest node does, all of them: what reached nobody, or was lost with everybody
+    /// who knew it, proves nothing to anybody.
     fn ignorant(&self) -> Vec<(usize, usize)> {
         let Some(liar) = self.liar.as_ref().filter(|liar| liar.has_left_proof()) else { return Vec::new() };
         let accused = self.nodes[liar.node].identity.node;
@@ -352,7 +360,11 @@ impl World {
             self.nodes[node].process.as_ref().is_some_and(|process| process.machine.is_barred(accused))
         };
         let honest = (0..self.nodes.len()).filter(|node| self.standing(*node).is_expected);
-        honest.filter(|node| !bars(*node)).map(|node| (node, liar.node)).collect()
+        let honest: Vec<usize> = honest.collect();
+        let is_known = honest.iter().any(|node| bars(*node));
+        let has_to = |node: &usize| is_known || self.proven.contains(&(*node, self.nodes[*node].boot));
+        let ignorant = honest.into_iter().filter(|node| has_to(node) && !bars(*node));
+        ignorant.map(|node| (node, liar.node)).collect()
     }
 
     fn standing(&self, node: usize) -> Standing {

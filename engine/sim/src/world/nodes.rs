@@ -9,6 +9,7 @@ use io_oi_record::{Message, NodeId, Sequence};
 use io_oi_shard::{Event, Lane, Notice};
 
 use super::{What, World};
+use crate::checkers::Said;
 use crate::liar::Told;
 use crate::node::BootFailure;
 use crate::process::{Io, Out, Process, Stop};
@@ -192,6 +193,25 @@ impl World {
     pub(super) fn deliver(&mut self, to: usize, from: NodeId, bytes: Rc<[u8]>) {
         if self.is_awake(to, || What::Deliver { to, from, bytes: Rc::clone(&bytes) }) {
             self.with_process(to, |process, io| process.handle(io, Event::Received { from, bytes: &bytes }));
+            self.hear_liar(to, from, &bytes);
+        }
+    }
+
+    /// Notes what the liar itself has signed to this node. A seal counts once its block is there, in its epoch.
+    fn hear_liar(&mut self, to: usize, from: NodeId, bytes: &[u8]) {
+        let lies = self.liar.as_ref().is_some_and(|liar| self.nodes[liar.node].identity.node == from);
+        let (Some(process), true) = (&self.nodes[to].process, lies) else { return };
+        let Some(wire) = Wire::read(&self.cluster, bytes) else { return };
+        let said = wire.said(&self.cluster, |_| true);
+        let is_seal = matches!(wire.message(), Message::Seal(_));
+        if let (Said::Sealed { epoch, last, .. }, true) = (&said, is_seal)
+            && (process.machine.epoch() != *epoch || process.machine.last_sequence() < *last)
+        {
+            return;
+        }
+        let at = (to, self.nodes[to].boot);
+        if self.heard.entry(at).or_default().check(to, &said).is_err() {
+            self.proven.insert(at);
         }
     }
 
