@@ -49,6 +49,9 @@ const STORIES: &[(u64, &str)] = &[
     ),
     (7045, "as 1151: it could not take a higher epoch either, which a voter's promise asked for"),
     (9796, "a proposal behind a declined one was never settled: whoever sent it again waited for ever"),
+    (1558, "evidence against a liar was lost between two members by a crash, and nobody was told again"),
+    (2357, "as 1558, with power cuts of all nodes"),
+    (8264, "the checker: a lie that was lost with everybody who had heard it convicts nobody"),
 ];
 
 /// Seeds of clusters that three nodes found, each with its story.
@@ -72,6 +75,10 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         "an appointed leader lost its last block in a power cut, and its own followers denied it for that",
     ),
     (31767, "the appointed node had promised more than its leader's epoch, and no hand-over reached it"),
+    (
+        33852,
+        "the checker: a log proved a commit that nobody had told of, and it was shown before it was decided",
+    ),
 ];
 
 #[test]
