@@ -143,6 +143,14 @@ impl Governance {
         self.judged.appointed(self.shard)
     }
 
+    /// The newest record of the log that appoints `node`: what it shows to voters whose logs lack it. [P-95]
+    #[must_use]
+    pub fn appointment_of(&self, node: NodeId) -> Option<&SignedGovernance> {
+        let appoints = Change::Appoint(Appointment { shard: self.shard, node });
+        let newest = self.accepted.iter().rev().find(|(_, signed)| signed.governance.change == appoints);
+        newest.map(|(_, signed)| signed)
+    }
+
     /// Whether a signed appointment lets `node` stand although it stands in no log yet: it is newer than everything
     /// that this log knows. One that the log knows already is judged by the log. [P-95]
     #[must_use]

@@ -73,9 +73,14 @@ impl Governing {
         self.rules.may_stand(ballot.candidate, signed.as_ref())
     }
 
-    /// The encoded signed appointment that our ballot carries.
-    pub(crate) fn appointment_at_hand(&self) -> Option<&[u8]> {
-        self.shown.as_ref().map(|shown| shown.bytes.as_slice())
+    /// The encoded signed appointment that our ballot carries: a voter's log may lack what ours holds. [P-95]
+    pub(crate) fn appointment_at_hand(&self, own: NodeId) -> Option<Vec<u8>> {
+        let logged = || self.rules.appointment_of(own).and_then(|signed| signed.encode().ok());
+        match (&self.shown, self.control) {
+            (Some(shown), _) => Some(shown.bytes.clone()),
+            (None, ControlMode::Strict) => logged(),
+            (None, ControlMode::Competitive) => None,
+        }
     }
 
     pub(crate) fn rewind_to(&mut self, last: Sequence) {

@@ -23,7 +23,8 @@ impl Machine {
     pub(crate) fn write_ballot(&mut self, ballot: &Signed<Ballot>, hand_over_round: Round) -> usize {
         self.written = None;
         let group = self.consensus.group();
-        let appointment = self.governing.appointment_at_hand();
+        let appointment = self.governing.appointment_at_hand(group.node);
+        let appointment = appointment.as_deref();
         let message = Message::Ballot(BallotMessage { ballot: *ballot, hand_over_round, appointment });
         let epoch = ballot.statement.epoch;
         let written = message.encode(group.cluster, group.shard, epoch, &mut self.out);

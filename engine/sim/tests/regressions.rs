@@ -74,6 +74,10 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         50050,
         "an appointed leader lost its last block in a power cut, and its own followers denied it for that",
     ),
+    (
+        141_166,
+        "the appointed node stood by an appointment that a voter's log lacked, and its ballot did not show it",
+    ),
     (31767, "the appointed node had promised more than its leader's epoch, and no hand-over reached it"),
     (
         33852,

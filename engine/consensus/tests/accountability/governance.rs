@@ -306,6 +306,10 @@ fn under_strict_control_only_the_appointed_node_stands() {
     governance.append(Sequence(5), appointment.clone());
     stand = standing(&governance);
     assert_eq!(stand, [0, 2], "until it is decided, the old one may bring it about");
+    assert_eq!(
+        (governance.appointment_of(id(2)), governance.appointment_of(id(0))),
+        (Some(&appointment), None)
+    );
     governance.commit_through(Sequence(5));
     stand = standing(&governance);
     assert_eq!((stand, governance.appointed().number), (vec![2], 1));
