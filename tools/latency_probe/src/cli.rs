@@ -41,6 +41,8 @@ pub(crate) enum Target {
     Commit(Commit),
     /// The write-ahead log alone, beside a plain file with the same blocks and the same flush
     Wal(Wal),
+    /// One isolated decision of the judge risk-limit, beside the same check as a plain function
+    Judge,
     /// For how long this host stops a thread that never sleeps
     Hiccup,
     /// Real market-by-order data through the cluster, and a comparison of the resulting book on every node
@@ -50,6 +52,9 @@ pub(crate) enum Target {
     /// A node as a child process of the probe
     #[command(hide = true)]
     NodeRun(NodeRun),
+    /// Decisions without the right to call the kernel, as a child process of the probe
+    #[command(hide = true)]
+    JudgeAlone(JudgeAlone),
     /// A hot table without a node, as a child process of the probe
     #[command(hide = true)]
     TableRun(TableRun),
@@ -224,6 +229,14 @@ pub(crate) struct NodeRun {
     /// Where the node lives
     #[arg(long = "node-dir")]
     pub node_dir: PathBuf,
+}
+
+/// Options of the hidden judging process.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct JudgeAlone {
+    /// How many decisions
+    #[arg(long)]
+    pub decisions: u64,
 }
 
 /// Options of the hidden table process.

@@ -3,6 +3,7 @@
 //! Invariant: standard output carries the report and nothing else; the exit status is 0 only when every answer was
 //! right.
 
+mod allocations;
 mod answers;
 mod cleanup;
 mod cli;
@@ -17,6 +18,7 @@ mod hiccup;
 mod host;
 mod hot_read;
 mod in_flight;
+mod judge;
 mod node_run;
 mod nodes;
 mod output;
@@ -43,7 +45,7 @@ use report::{Measured, Report};
 
 /// Latencies of the probe itself must not depend on the C library's allocator.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocations::CountingAllocator = allocations::CountingAllocator;
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -68,12 +70,14 @@ fn run(cli: &Cli) -> Result<bool, Failure> {
         Target::Put(options) => ("put", put::measure(options, &cli.extent, &cli.nodes)?),
         Target::Commit(options) => ("commit", commit::measure(options, &cli.extent, &cli.nodes)?),
         Target::Wal(options) => ("wal", wal::measure(options, &cli.extent, &cli.nodes)?),
+        Target::Judge => ("judge", judge::measure(&cli.extent)?),
         Target::Hiccup => ("hiccup", watch_host(cli)),
         Target::Replay(options) => ("replay", replay::measure(options, &cli.nodes, cli.json)?),
         Target::Failover(options) => ("failover", failover::measure(options, &cli.nodes, cli.json)?),
         Target::NodeRun(options) => {
             return node_run::run(&options.node_dir, &cli.nodes.settings).map(|()| true);
         }
+        Target::JudgeAlone(options) => return judge::alone(options).map(|()| true),
         Target::TableRun(options) => return table::run(options).map(|()| true),
         Target::Watch(options) => return watch::run(&options.key, &cli.nodes.attach[0]).map(|()| true),
     };

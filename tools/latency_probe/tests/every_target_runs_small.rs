@@ -43,6 +43,19 @@ fn check_run(run: &Value, target: &str) {
 }
 
 #[test]
+fn judge_decides_like_the_plain_function_and_asks_nobody_for_anything() {
+    let report = run_json(&["judge", "--count", "500"]);
+    let runs = check_contract(&report, "judge");
+    let ways: Vec<&str> = runs.iter().filter_map(|run| run["way"].as_str()).collect();
+    assert_eq!(ways, ["native", "sealed", "general"]);
+    assert_eq!((&runs[0]["allocations"], &runs[1]["allocations"]), (&0.into(), &0.into()));
+    let calls = &runs[1]["syscalls"];
+    let is_unknown = calls.as_str().is_some_and(|text| text.starts_with("unknown"));
+    assert!(*calls == 0 || is_unknown, "a sealed decision called the kernel: {calls}");
+    assert!(runs[1]["floors"]["native_ns"].as_f64() > Some(0.0));
+}
+
+#[test]
 fn hot_read_reads_a_node_and_a_bare_writer() {
     for process in ["node", "writer"] {
         let report = run_json(&["hot-read", "--keys", "100,1000", "--count", "40", "--process", process]);
