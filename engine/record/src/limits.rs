@@ -107,6 +107,8 @@ pub const FORWARD_BYTES_MAX: usize = 1024 * 1024;
 /// Most evicted sessions that wait for their eviction to be committed. A leader that is so far ahead of its quorum
 /// opens no further session.
 pub const LIMBO_MAX: usize = 64;
+/// Most nodes, past members among them, of which a shard remembers the newest evicted session.
+pub const SESSION_FLOORS_MAX: usize = 64;
 
 const _: () = assert!(KEY_BYTES_MIN >= 1 && KEY_BYTES_MIN <= KEY_BYTES_MAX);
 const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize, "heads carry key lengths as u16");

@@ -12,9 +12,11 @@ use io_oi_record::{
 };
 
 use crate::index::SlotIndex;
-use crate::session::journal::{Journal, Undo};
+use crate::session::floors::Floors;
+use crate::session::journal::{Eviction, Journal, Undo};
 use crate::session::rings::{Packed, Rings, pack, unpack};
 
+mod floors;
 mod journal;
 mod rings;
 #[cfg(test)]
@@ -42,7 +44,7 @@ pub(crate) enum Standing {
     PassedOver,
     /// Older than the answers remembered.
     Forgotten,
-    /// No such session.
+    /// No such session, or none any more.
     Unknown,
     /// The session is closed.
     Closed,
@@ -81,6 +83,7 @@ pub(crate) struct Sessions {
     index: SlotIndex,
     rings: Rings,
     journal: Journal,
+    floors: Floors,
     last_found: usize,
     evicted_count: u64,
     /// The newest epoch in which this leader declined a number. The log knows nothing of that.
@@ -122,6 +125,7 @@ impl Sessions {
             index: SlotIndex::new(sessions_max),
             rings: Rings::new(slot_count, window),
             journal: Journal::new(uncommitted_max),
+            floors: Floors::new(),
             last_found: 0,
             evicted_count: 0,
             declined_in: Epoch::NONE,
@@ -143,6 +147,7 @@ impl Sessions {
         let found = self.find(session);
         match operation {
             Operation::OpenSession => match found.map(|slot| &self.slots[slot]) {
+                None if self.floors.is_past(session) => Standing::Unknown,
                 None => Standing::Fresh,
                 Some(slot) if slot.closed.is_some() => Standing::Closed,
                 Some(slot) => Standing::Answered(unpack(&slot.opened)),
@@ -222,7 +227,7 @@ impl Sessions {
         while let Some(undo) = self.journal.settle_first(sequence) {
             if let Undo::Open { evicted: Some(evicted), .. } = undo {
                 self.limbo_count -= 1;
-                self.free.push(evicted);
+                self.free.push(evicted.slot);
             }
         }
     }
@@ -368,7 +373,7 @@ impl Sessions {
     }
 
     fn insert(&mut self, session: SessionId, opened: Packed, sequence: Sequence) -> Undo {
-        let evicted = (self.known_count == self.sessions_max).then(|| self.evict_eldest());
+        let evicted = (self.known_count == self.sessions_max).then(|| self.evict_eldest(sequence));
         let fresh = Slot {
             id: session,
             is_known: true,
@@ -398,18 +403,19 @@ impl Sessions {
     }
 
     /// Puts a session into limbo: unknown from now on, forgotten once that is committed.
-    fn evict_eldest(&mut self) -> usize {
-        let evicted = self.eldest();
-        self.forget(evicted);
+    fn evict_eldest(&mut self, sequence: Sequence) -> Eviction {
+        let slot = self.eldest();
+        self.forget(slot);
         self.limbo_count += 1;
         self.evicted_count += 1;
-        evicted
+        Eviction { slot, raised: self.floors.raise(self.slots[slot].id, sequence) }
     }
 
-    fn take_back_open(&mut self, slot: usize, evicted: Option<usize>) {
+    fn take_back_open(&mut self, slot: usize, evicted: Option<Eviction>) {
         self.forget(slot);
         self.free.push(slot);
-        if let Some(evicted) = evicted {
+        if let Some(Eviction { slot: evicted, raised }) = evicted {
+            self.floors.lower(raised);
             self.slots[evicted].is_known = true;
             self.known_count += 1;
             self.index.insert(self.slots[evicted].id, evicted);

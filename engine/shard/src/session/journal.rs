@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 
 use io_oi_record::{Sequence, SessionSequence};
 
+use crate::session::floors::Raised;
 use crate::session::rings::Packed;
 
 /// What one record changed.
@@ -15,7 +16,7 @@ pub(super) enum Undo {
     /// Nothing: it counts for no session.
     Nothing,
     /// A session is known that was not, in `slot`; another one made room for it.
-    Open { slot: usize, evicted: Option<usize> },
+    Open { slot: usize, evicted: Option<Eviction> },
     /// The session in `slot` is closed; its last record was another.
     Close { slot: usize, last_record: Sequence },
     /// The session in `slot` has one more answer; these stood there before.
@@ -26,6 +27,13 @@ pub(super) enum Undo {
         /// The oldest answer, when the ring was full, and through where answers had been forgotten before.
         forgotten: Option<(SessionSequence, Packed)>,
     },
+}
+
+/// Who made room, and the floor that this raised.
+#[derive(Clone, Copy)]
+pub(super) struct Eviction {
+    pub(super) slot: usize,
+    pub(super) raised: Raised,
 }
 
 pub(super) struct Journal {

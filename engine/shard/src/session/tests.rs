@@ -206,6 +206,35 @@ fn limbo_is_bounded_and_emptied_by_commits() {
     assert_eq!(table.state(session(2)), SessionState::Open, "its eviction never happened");
 }
 
+/// The forwarded open record of an evicted session came a second time and the copy of its put took effect again
+/// (simulator seed 33167 of three nodes).
+#[test]
+fn an_evicted_session_is_not_opened_again() {
+    let opens = |counters: std::ops::RangeInclusive<u32>| -> Vec<Step> {
+        let open = |counter| Step { counter, operation: Operation::OpenSession, skip: 1, is_refused: false };
+        counters.map(open).collect()
+    };
+    let open_standing = |table: &Sessions, id| table.standing(id, Operation::OpenSession, SessionSequence(0));
+    let log = log_of(&opens(2..=SESSIONS_MAX as u32 + 3));
+    let mut table = table_of(&log);
+    let other_node = SessionId { node: NodeTag(8), ..session(1) };
+    let next_boot = SessionId { boot: 2, ..session(1) };
+    for gone in 1..=3 {
+        assert_eq!(open_standing(&table, session(gone)), Standing::Unknown, "{gone}");
+    }
+    assert_eq!(open_standing(&table, other_node), Standing::Fresh);
+    assert_eq!(open_standing(&table, next_boot), Standing::Fresh);
+    table.undo_last();
+    assert_eq!(open_standing(&table, session(2)), Standing::Unknown);
+    assert!(
+        matches!(open_standing(&table, session(3)), Standing::Answered(_)),
+        "its eviction never happened"
+    );
+    table.undo_last();
+    assert!(matches!(open_standing(&table, session(2)), Standing::Answered(_)));
+    assert_eq!(open_standing(&table, session(1)), Standing::Fresh, "nobody is evicted");
+}
+
 #[test]
 #[should_panic(expected = "only records that are not committed are taken back")]
 fn what_is_committed_is_never_taken_back() {
