@@ -196,6 +196,7 @@ impl<D: Disk> Wal<D> {
         if !found.ends_with_mark || recovered.torn_tail.is_some() {
             wal.write_opening_mark()?;
         }
+        wal.make_first_room();
         recovered.last_index = wal.durable;
         Ok((wal, recovered))
     }
@@ -464,6 +465,16 @@ impl<D: Disk> Wal<D> {
             };
             self.preparing.push_back(next);
             self.disk.prepare(segment_header(&self.config, self.log, next));
+        }
+    }
+
+    /// A log whose last segment is full has its next one before it is used: what the background prepares would come after
+    /// the first append. On a full disk it does without.
+    fn make_first_room(&mut self) {
+        let largest_batch = self.disk.buffer_bytes() as u64;
+        while !self.fits(largest_batch, MARKS_RESERVE_BYTES) && !self.preparing_fails {
+            self.disk.wait_for_preparation();
+            self.poll_preparation();
         }
     }
 

@@ -45,6 +45,26 @@ fn a_full_simulated_disk_refuses_and_goes_on_when_space_returns() {
     assert!(life.disk.free_bytes().unwrap() > 0);
 }
 
+/// It was opened with its last segment full, and the next one came after the first append (simulator seed 131157).
+#[test]
+fn a_full_log_that_is_opened_with_space_takes_the_first_append() {
+    let config = small_config();
+    for seed in 0..40 {
+        let options =
+            Options { space_bytes: 3 * config.segment_bytes, ..Options::new(seed, config.buffer_bytes) };
+        let mut life = Life::open(SimDisk::new(options), &config).unwrap();
+        fill(&mut life);
+        // Opened in vain it ends with a mark; then nothing is written, and nothing waited for, when it is opened again.
+        let full =
+            Options { space_bytes: 3 * config.segment_bytes, ..Options::new(seed, config.buffer_bytes) };
+        let in_vain = Life::open(SimDisk::from_image(life.disk.image(), full), &config).unwrap();
+        let options = Options::new(seed, config.buffer_bytes);
+        let mut life = Life::open(SimDisk::from_image(in_vain.disk.image(), options), &config).unwrap();
+        assert!(life.wal.room_bytes() >= config.buffer_bytes, "seed {seed}: {}", life.wal.room_bytes());
+        life.append(vec![1; FRAME_BYTES_MAX]).expect("there is room");
+    }
+}
+
 #[test]
 fn the_room_that_was_promised_is_there_for_batches_of_any_size() {
     let config = Config { segments_ahead: 3, ..small_config() };
