@@ -150,8 +150,8 @@ pub(crate) struct Scenario {
     pub(crate) faults: Vec<(u64, Fault)>,
     /// From here on nothing goes wrong any more.
     pub(crate) calm_at: u64,
-    /// By then something new is decided.
-    pub(crate) resumed_by: u64,
+    /// So long after somebody asked for it something new is decided.
+    pub(crate) resumed_within_ns: u64,
 }
 
 /// What the one who starts a run may wish.
@@ -190,7 +190,7 @@ impl Scenario {
         let troubles = Troubles::some(&mut random);
         let calm_at = random.between(1_000, 4_000) * MS;
         let by_hand_ns = if control == ControlMode::Strict { RESUME_NS } else { 0 };
-        let resumed_by = calm_at + RESUME_NS + by_hand_ns;
+        let resumed_within_ns = RESUME_NS + by_hand_ns;
         let mut scenario = Self {
             founders,
             others,
@@ -209,7 +209,7 @@ impl Scenario {
             liar: some_liar(founders, &troubles, &mut random),
             faults: Vec::new(),
             calm_at,
-            resumed_by,
+            resumed_within_ns,
         };
         scenario.faults = scenario.some_faults(&troubles, &mut random);
         scenario

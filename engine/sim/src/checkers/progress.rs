@@ -14,12 +14,15 @@ pub(crate) struct Standing {
     pub(crate) committed: Sequence,
 }
 
-/// Some time after the last fault something new was decided, at the latest then.
+/// Some time after somebody first asked for it, with no fault left, something new was decided.
 pub(super) fn check_resumed(before: Sequence, now: Sequence, waited_ns: u64) -> Finding {
     if now > before {
         return Ok(());
     }
-    Err(format!("{} ms after the last fault nothing was decided beyond {before}", waited_ns / 1_000_000))
+    Err(format!(
+        "asked for since {} ms without a fault, nothing was decided beyond {before}",
+        waited_ns / 1_000_000
+    ))
 }
 
 /// In the quiet at the end every node has everything.

@@ -145,6 +145,9 @@ impl World {
             Deed::Write(wish) => {
                 let operation = self.witness.history.invoke(self.time, it.number, &wish.key, call_of(&wish));
                 it.pending = Some(Pending { operation, wish, sent: 0, since: self.time });
+                if self.time > self.scenario.calm_at {
+                    self.asked_at.get_or_insert(self.time);
+                }
                 return self.send_again(client);
             }
             Deed::ReadLease(key) => self.read_lease(client, &key),

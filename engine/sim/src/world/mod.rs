@@ -16,7 +16,7 @@ use std::rc::Rc;
 use io_oi_record::{NodeId, Sequence};
 
 use crate::checkers::{Signing, Standing, Violation, Witness};
-use crate::client::{Client, Habits};
+use crate::client::{Client, Habits, Place};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::disk::Medium;
@@ -99,6 +99,8 @@ pub(crate) struct World {
     random: Random,
     out: Vec<Out>,
     decided_at_calm: Sequence,
+    /// When somebody first wanted something decided in the calm.
+    asked_at: Option<u64>,
     has_rotted: bool,
     happened_in_ms: u64,
     is_quiet: bool,
@@ -163,6 +165,7 @@ impl World {
             sights: Sights::default(),
             out: Vec::new(),
             decided_at_calm: Sequence::NONE,
+            asked_at: None,
             has_rotted: false,
             happened_in_ms: 0,
             is_quiet: false,
@@ -295,8 +298,8 @@ impl World {
     fn look(&mut self) {
         let has_resumed = self.witness.truth.through() > self.decided_at_calm;
         if !self.is_quiet {
-            if self.time >= self.scenario.resumed_by {
-                let waited_ns = self.time - self.scenario.calm_at;
+            let waited_ns = self.asked_at.map_or(0, |asked_at| self.time - asked_at);
+            if waited_ns >= self.scenario.resumed_within_ns {
                 self.witness.resumed(self.time, self.decided_at_calm, waited_ns);
             }
             if has_resumed {
@@ -396,6 +399,8 @@ impl World {
             self.mend(node);
         }
         self.appoint_somebody();
+        let asks = |client: &Client| client.place != Place::Attached || client.pending.is_some();
+        self.asked_at = self.clients.iter().any(asks).then_some(self.time);
     }
 }
 
