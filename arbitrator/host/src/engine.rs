@@ -96,13 +96,14 @@ fn sealed_config() -> Config {
     config
 }
 
-/// Instances out of a pool, memory put back lazily where it was touched.
+/// Instances out of a pool, memory put back lazily where it was touched. Memories are address space alone until they are
+/// used, about nine gigabytes of it: a component has one, as a rule.
 fn general_config() -> Config {
     let parts = GENERAL_PARTS_MAX as u32;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(GENERAL_INSTANCES)
         .total_core_instances(GENERAL_INSTANCES * parts)
-        .total_memories(GENERAL_INSTANCES * parts)
+        .total_memories(GENERAL_INSTANCES + parts)
         .total_tables(GENERAL_INSTANCES * parts)
         .max_core_instances_per_component(parts)
         .max_memories_per_component(parts)

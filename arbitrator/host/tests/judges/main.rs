@@ -8,4 +8,5 @@ mod hostile;
 mod oracle;
 mod prebuilt;
 mod sealing;
+mod seats;
 mod vectors;
