@@ -24,7 +24,7 @@ pub const STACK_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest name in a manifest.
 pub const NAME_BYTES_MAX: usize = 64;
-/// Most fuel of one decision: a unit is less than a nanosecond here, so a decision ends within 0.1 ms.
+/// Most fuel of one decision.
 pub const FUEL_MAX: u64 = 100_000;
 /// Most fuel of one batch.
 pub const BATCH_FUEL_MAX: u64 = 1_000_000;
