@@ -47,7 +47,6 @@ pub struct Machine {
     own_durable: Sequence,
     held: Positions,
     durable: Positions,
-    signed: Positions,
     points: Points,
     pub(crate) unsealed: Unsealed,
     /// Voters of earlier days, and of days to come as far as the log names them: their blocks stand in the chain.
@@ -80,7 +79,6 @@ impl Machine {
             own_durable: Sequence::NONE,
             held: Positions::new(),
             durable: Positions::new(),
-            signed: Positions::new(),
             points: Points::default(),
             unsealed: Unsealed::new(),
             former: Vec::new(),
@@ -153,7 +151,6 @@ impl Machine {
         if let Some(own) = self.own {
             self.held.rewind(own, last);
             self.durable.rewind(own, last);
-            self.signed.rewind(own, last);
         }
     }
 
@@ -291,25 +288,6 @@ impl Machine {
         }
     }
 
-    /// This node's own signatures are durable through `through`, each behind its block. [P-50]
-    pub fn handle_own_signed(&mut self, through: Sequence) {
-        assert!(through <= self.own_durable, "a seal stands behind its block in the log");
-        if let Some(own) = self.own {
-            self.handle_signed(own, self.life.current(), through);
-        }
-    }
-
-    /// A checked signature of `voter` over the chain through `through`, given in `epoch`, stands durably in our log.
-    /// Ignored, like [`Machine::handle_durable`], when it says nothing new; says whether it counted. [P-50, P-54]
-    pub fn handle_signed(&mut self, voter: VoterIndex, epoch: Epoch, through: Sequence) -> bool {
-        if epoch != self.life.current() || through > self.chain.tip().sequence {
-            return false;
-        }
-        let counted = self.signed.advance(voter, through);
-        self.points.certified = self.moved(self.points.certified, &self.signed);
-        counted
-    }
-
     /// `voter` has the chain durably through `through`, a block's end, in `epoch`. A report from another epoch, or beyond
     /// the chain, or a repeated one, changes nothing; says whether it counted. [P-50, P-52]
     pub fn handle_durable(&mut self, voter: VoterIndex, epoch: Epoch, through: Sequence) -> bool {
@@ -413,7 +391,7 @@ impl Machine {
 
     /// Other voters from now on; positions are carried over. [P-90]
     pub fn change_members(&mut self, members: Membership) {
-        for positions in [&mut self.held, &mut self.durable, &mut self.signed] {
+        for positions in [&mut self.held, &mut self.durable] {
             *positions = positions.carried_over(&self.members, &members);
         }
         let gone = self.members.voters().iter().filter(|voter| members.voter_index(**voter).is_none());
@@ -436,7 +414,7 @@ impl Machine {
 
     /// A new epoch begins: what others reported before does not count in it, what this node has itself does.
     pub(crate) fn begin_positions(&mut self) {
-        (self.held, self.durable, self.signed) = (Positions::new(), Positions::new(), Positions::new());
+        (self.held, self.durable) = (Positions::new(), Positions::new());
         self.unsealed.clear(); // [P-43]
         if let Some(own) = self.own {
             self.held.advance(own, self.own_held);
