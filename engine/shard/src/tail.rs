@@ -1,8 +1,9 @@
 //! The newest blocks of other voters, for a candidate that lacks them: a leader whose own disk was slower than its
 //! followers' loses its last block in a power cut, and under strict control nobody else may stand.
 //!
-//! Invariant: an undecided block is taken over only when so many voters offer it that every quorum has one of them, and
-//! only if it makes the own chain newer, as following its leader would have done; nothing is acknowledged by it. [P-48]
+//! Invariant: an undecided block is taken over only when so many voters offer it that every quorum that can still vote has
+//! one of them, and only if it makes the own chain newer, as following its leader would have done; nothing is acknowledged
+//! by it. [P-48]
 
 use alloc::collections::VecDeque;
 
@@ -87,6 +88,7 @@ impl Machine {
     /// A voter that denied us offers a block that we lack. [P-48]
     pub(crate) fn take_offered(&mut self, from: NodeId, block: &Block<'_>, bytes: &[u8]) {
         let Some(voter) = self.consensus.members().voter_index(from) else { return };
+        let counting = self.counting_voters();
         let (header, last, tip) = (&block.header, block.header.last_sequence(), *self.consensus.tip());
         let is_newer =
             (header.epoch, last) > (tip.epoch, tip.sequence) && self.consensus.is_near(header.epoch);
@@ -98,14 +100,18 @@ impl Machine {
         let hash = header.hash();
         let offers = self.tail.count(hash);
         offers.insert(voter);
-        let members = self.consensus.members();
         // Without so many there is no quorum.
-        if offers.count() + members.quorum_size() <= members.voters().len() {
+        if offers.count() + self.consensus.members().quorum_size() <= counting {
             return;
         }
         self.consensus.hear_of(header.epoch);
         if self.follow_block(block, bytes, hash) {
             self.following.matched = Sequence::NONE;
         }
+    }
+    /// Voters whose grants count: who is barred still counts in the size of a quorum, and is never part of one. [P-93]
+    fn counting_voters(&self) -> usize {
+        let voters = self.consensus.members().voters();
+        voters.iter().filter(|voter| !self.is_barred(**voter)).count()
     }
 }

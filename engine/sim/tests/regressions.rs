@@ -78,6 +78,10 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         141_166,
         "the appointed node stood by an appointment that a voter's log lacked, and its ballot did not show it",
     ),
+    (
+        208_435,
+        "with a liar barred, the only other voter's offer of the block that the appointed node lacked was one too few",
+    ),
     (31767, "the appointed node had promised more than its leader's epoch, and no hand-over reached it"),
     (
         33852,
