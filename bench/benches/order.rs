@@ -41,7 +41,7 @@ impl Shard {
             capacity: Capacity::default(),
             verify: Verify::All,
             promised: Epoch::NONE,
-            held_floor: Sequence::NONE,
+            lost: None,
         };
         let machine = Machine::new(config).expect("a group of one is a group");
         let session = SessionId { node: node.tag(), boot: 1, counter: 1 };

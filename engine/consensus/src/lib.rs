@@ -32,7 +32,7 @@ pub use epoch::{EpochLife, Role};
 pub use governance::Governance;
 pub use machine::{Group, Machine};
 pub use membership::{Membership, MembershipError, VoterIndex, VoterSet};
-pub use note::{EpochClaim, EpochPromise, NOTE_BYTES, NoteError, Seal};
+pub use note::{EpochClaim, EpochPromise, LogWhole, NOTE_BYTES, NoteError, Seal};
 pub use position::Positions;
 pub use recovery::RecoverError;
 pub use signing::SigningRefused;

@@ -17,7 +17,7 @@ use io_oi_record::{
 use crate::chain::{Chain, ChainError, ChainTip};
 use crate::epoch::{EpochLife, Role};
 use crate::membership::{Membership, VoterIndex};
-use crate::note::{EpochClaim, EpochPromise, Seal};
+use crate::note::{EpochClaim, EpochPromise, LogWhole, Seal};
 use crate::position::Positions;
 use crate::recovery::{RecoverError, Unsealed};
 use crate::signing::{SigningGuard, SigningRefused};
@@ -112,6 +112,22 @@ impl Machine {
         }
         self.life.recover_grant(promise.epoch, promise.candidate);
         Ok(())
+    }
+
+    /// The log was damaged and is whole again: what was promised until then is closed. [P-20, P-46]
+    pub fn recover_whole(&mut self, whole: &LogWhole) -> Result<(), RecoverError> {
+        let named = Group { cluster: whole.cluster, shard: whole.shard, node: whole.node };
+        if named != self.group {
+            return Err(RecoverError::WrongGroup { sequence: self.chain.tip().sequence });
+        }
+        self.life.close_through(whole.epoch);
+        Ok(())
+    }
+
+    /// The note that the log is whole again. [P-46]
+    pub fn whole_note(&self, mark: u64) -> LogWhole {
+        let Group { cluster, shard, node } = self.group;
+        LogWhole { cluster, shard, node, epoch: self.life.promised(), mark }
     }
 
     /// The promise file names this epoch. [P-20]

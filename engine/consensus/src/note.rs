@@ -1,4 +1,5 @@
-//! The notes that consensus writes into the log beside the blocks: the epoch claim, the promise of an epoch, the seal.
+//! The notes that consensus writes into the log beside the blocks: the epoch claim, the promise of an epoch, the seal,
+//! and that a damaged log is whole again.
 //!
 //! Invariant: a note has one encoding; anything else is refused with its name. All numbers are little endian.
 //!
@@ -8,6 +9,8 @@
 //! seal    0 kind 33 | 1 version 1 | 2 zero [6] | 8 epoch u64 | 16 last sequence u64 | 24 header hash [32]
 //!         56 signature [64]                                                                           = 120 bytes
 //! promise 0 kind 34 | 1 version 1 | 2 shard u16 | 4 zero [4] | 8 epoch u64 | 16 zero [8] | 24 candidate [32]
+//!         56 cluster [32] | 88 node [32]                                                              = 120 bytes
+//! whole   0 kind 35 | 1 version 1 | 2 shard u16 | 4 zero [4] | 8 epoch u64 | 16 mark u64 | 24 zero [32]
 //!         56 cluster [32] | 88 node [32]                                                              = 120 bytes
 //! ```
 
@@ -19,6 +22,7 @@ pub const NOTE_BYTES: usize = 120;
 const CLAIM_KIND: u8 = 32;
 const SEAL_KIND: u8 = 33;
 const PROMISE_KIND: u8 = 34;
+const WHOLE_KIND: u8 = 35;
 const VERSION: u8 = 1;
 
 /// "I may sign in this epoch, on top of this tip": flushed before the first signature of the epoch. [P-21, P-22]
@@ -137,6 +141,46 @@ impl EpochPromise {
     }
 }
 
+/// "What my log lost is there again": the repair's mark is answered, and every epoch through this one is closed. [P-46]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogWhole {
+    /// The cluster of the group.
+    pub cluster: ClusterId,
+    /// The shard of the group.
+    pub shard: ShardId,
+    /// The node whose log it is.
+    pub node: NodeId,
+    /// The highest epoch that the node had promised or seen, or may have before the damage.
+    pub epoch: Epoch,
+    /// Number of the log frame by which the repair told of the damage.
+    pub mark: u64,
+}
+
+impl LogWhole {
+    /// The note as it stands in the log.
+    pub fn encode(&self) -> [u8; NOTE_BYTES] {
+        let mut bytes = head(WHOLE_KIND, self.epoch, Sequence(self.mark), Hash::ZERO);
+        bytes[2..4].copy_from_slice(&self.shard.0.to_le_bytes());
+        bytes[56..88].copy_from_slice(&self.cluster.0);
+        bytes[88..].copy_from_slice(&self.node.0);
+        bytes
+    }
+
+    /// Reads the note back.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NoteError> {
+        let bytes = check(WHOLE_KIND, bytes)?;
+        require_zero(&bytes[4..8])?;
+        require_zero(&bytes[24..56])?;
+        Ok(Self {
+            cluster: ClusterId(array(&bytes[56..88])),
+            shard: ShardId(u16::from_le_bytes(array(&bytes[2..4]))),
+            node: NodeId(array(&bytes[88..])),
+            epoch: Epoch(u64::from_le_bytes(array(&bytes[8..16]))),
+            mark: u64::from_le_bytes(array(&bytes[16..24])),
+        })
+    }
+}
+
 /// Why bytes are not a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
@@ -221,6 +265,27 @@ mod tests {
             header_hash: Hash([9; 32]),
             signature: Signature([10; 64]),
         }
+    }
+
+    fn whole() -> LogWhole {
+        LogWhole {
+            cluster: ClusterId([1; 32]),
+            shard: ShardId(2),
+            node: NodeId([3; 32]),
+            epoch: Epoch(4),
+            mark: 6,
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_whole_log_stand_where_the_drawing_says() {
+        let bytes = whole().encode();
+        assert_eq!(bytes[..8], [35, 1, 2, 0, 0, 0, 0, 0]);
+        assert_eq!((bytes[8], bytes[16], bytes[24], bytes[56], bytes[119]), (4, 6, 0, 1, 3));
+        assert_eq!(LogWhole::decode(&bytes), Ok(whole()));
+        let mut bad = bytes;
+        bad[30] = 1;
+        assert_eq!(LogWhole::decode(&bad), Err(NoteError::ReservedNotZero));
     }
 
     fn promise() -> EpochPromise {

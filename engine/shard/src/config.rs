@@ -30,8 +30,17 @@ pub struct Config<'a> {
     pub verify: Verify,
     /// The highest epoch that the node's promise file names; every epoch through it is closed. [P-20]
     pub promised: Epoch,
-    /// The highest sequence seen behind a damaged place of the log; none when the log is whole.
-    pub held_floor: Sequence,
+    /// What the log once lost to damage; none when nothing ever was.
+    pub lost: Option<Lost>,
+}
+
+/// What a repaired log says of its newest damage. [P-46]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The highest sequence seen behind the damaged place; none when nothing there was readable.
+    pub sequence: Sequence,
+    /// Number of the log frame that tells of it: the machine answers it once the log is whole again.
+    pub mark: u64,
 }
 
 /// How long things take, in nanoseconds of the monotonic clock.

@@ -209,6 +209,8 @@ pub enum LogKind {
     Certificate = 5,
     /// Two statements that no honest node can both have made.
     Evidence = 6,
+    /// A damaged log is whole again. [P-46]
+    Whole = 7,
 }
 
 impl LogKind {
@@ -222,6 +224,7 @@ impl LogKind {
             4 => Some(Self::Grant),
             5 => Some(Self::Certificate),
             6 => Some(Self::Evidence),
+            7 => Some(Self::Whole),
             _ => None,
         }
     }

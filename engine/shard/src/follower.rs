@@ -404,18 +404,33 @@ impl Machine {
     }
 
     /// Whether this node's log may lack something that it once had. [P-46]
-    pub(crate) fn is_repairing(&self) -> bool {
-        !self.held_floor.is_none()
+    pub fn is_repairing(&self) -> bool {
+        self.lost.is_some()
     }
 
-    /// What the log may have lost is there again, and what the leader had when it was first heard: once whole, a log stays
-    /// whole, whoever leads next. [P-46]
+    /// What the log may have lost is there again: once whole, a log stays whole, whoever leads next and after every start.
+    /// [P-46]
     pub(crate) fn note_whole(&mut self) {
+        let Some(lost) = self.lost else { return };
         let durable = self.consensus.own_durable();
         let leader_tip = self.following.leader_tip;
         let is_level = !leader_tip.is_none() && durable >= leader_tip && self.following.matched >= leader_tip;
-        if is_level && durable >= self.held_floor {
-            self.held_floor = Sequence::NONE;
+        let is_whole = is_level && durable >= lost.sequence || self.holds_a_later_commit();
+        if !is_whole {
+            return;
         }
+        self.lost = None;
+        let note = self.consensus.whole_note(lost.mark);
+        let (kind, entry, sequence) = (LogKind::Whole, Entry::Silent, self.consensus.tip().sequence);
+        self.appends.push_note(Note { kind, entry, epoch: note.epoch, sequence, bytes: note.encode() });
+    }
+
+    /// Whether a block stands durably here that was committed in an epoch above all that this node may have spoken in: the
+    /// quorum that elected its leader answers for everything acknowledged before. [P-46]
+    fn holds_a_later_commit(&self) -> bool {
+        let committed = self.consensus.committed();
+        let link = self.consensus.chain().ending_at(committed).filter(|_| !committed.is_none());
+        let is_later = link.is_some_and(|link| link.tip.epoch > self.lost_through);
+        is_later && self.consensus.own_durable() >= committed
     }
 }

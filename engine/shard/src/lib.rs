@@ -53,7 +53,7 @@ mod view;
 mod voting;
 mod write;
 
-pub use config::{Capacity, Config, ConfigError, Timers, Verify};
+pub use config::{Capacity, Config, ConfigError, Lost, Timers, Verify};
 pub use event::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Origin, PublishStage};
 pub use machine::{Counters, Machine};
 #[cfg(feature = "planted")]

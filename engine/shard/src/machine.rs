@@ -31,7 +31,7 @@ use io_oi_record::{
 };
 
 use crate::appends::Appends;
-use crate::config::{Capacity, Config, ConfigError, Timers, Verify};
+use crate::config::{Capacity, Config, ConfigError, Lost, Timers, Verify};
 use crate::election::Timing;
 use crate::event::{Event, Origin};
 use crate::flight::Flights;
@@ -69,7 +69,10 @@ pub struct Machine {
     pub(crate) capacity: Capacity,
     pub(crate) verify: Verify,
     pub(crate) promised_in_file: Epoch,
-    pub(crate) held_floor: Sequence,
+    /// What the log has lost and does not hold again. [P-46]
+    pub(crate) lost: Option<Lost>,
+    /// The highest epoch in which this node may have said anything before it lost that.
+    pub(crate) lost_through: Epoch,
     pub(crate) now: Now,
     pub(crate) sessions: Sessions,
     pub(crate) flights: Flights,
@@ -204,7 +207,7 @@ impl Machine {
         let capacity = config.capacity;
         let uncommitted_max = (BLOCKS_IN_FLIGHT_MAX + 1) * capacity.block_records_max;
         let mut consensus = consensus::Machine::new(group, members);
-        if !config.held_floor.is_none() {
+        if config.lost.is_some() {
             consensus.lose_claims_through(config.promised);
         }
         Ok(Self {
@@ -219,7 +222,8 @@ impl Machine {
             capacity,
             verify: config.verify,
             promised_in_file: config.promised,
-            held_floor: config.held_floor,
+            lost: config.lost,
+            lost_through: Epoch::NONE,
             now: Now::default(),
             sessions: Sessions::new(capacity.sessions_max, capacity.session_window, uncommitted_max),
             flights: Flights::new(capacity, has_peers),
@@ -293,7 +297,8 @@ impl Machine {
         self.consensus.close_through(promised);
         self.remember_own_votes();
         self.consensus.begin();
-        if promised > found && self.held_floor.is_none() {
+        self.lost_through = promised.max(found);
+        if promised > found && self.lost.is_none() {
             self.fall_mute(MuteReason::PromiseLost { promised, found });
         }
         if let Some(epoch) = self.consensus.unclaimed().filter(|_| self.mute.is_none()) {

@@ -3,7 +3,7 @@
 //! Invariant: whatever the bytes are, the answer is a state that they prove or an error that names what is wrong. [P-70]
 
 use io_oi_consensus as consensus;
-use io_oi_consensus::{EpochClaim, EpochPromise, NoteError, Seal};
+use io_oi_consensus::{EpochClaim, EpochPromise, LogWhole, NoteError, Seal};
 use io_oi_record::evidence::SignedEvidence;
 use io_oi_record::{Block, DecodeError, Operation, QuorumCertificate, Record, Sequence, Verdict};
 
@@ -23,6 +23,7 @@ impl Machine {
             LogKind::Block => self.recover_block(bytes),
             LogKind::Certificate => self.recover_certificate(bytes),
             LogKind::Evidence => self.recover_evidence(bytes),
+            LogKind::Whole => self.recover_whole(&LogWhole::decode(bytes)?),
         }?;
         self.draw_consequences();
         Ok(())
@@ -51,6 +52,15 @@ impl Machine {
             self.certificate_through = self.certificate_through.max(certificate.sequence);
         }
         self.voting.certifier.note_certificate(&certificate);
+        Ok(())
+    }
+
+    /// Whole again after the damage that it names; there may have been another since. [P-46]
+    fn recover_whole(&mut self, whole: &LogWhole) -> Result<(), RecoverError> {
+        self.consensus.recover_whole(whole)?;
+        if self.lost.take_if(|lost| lost.mark == whole.mark).is_some() {
+            self.consensus.lose_claims_through(whole.epoch); // What was claimed since stands in the log.
+        }
         Ok(())
     }
 

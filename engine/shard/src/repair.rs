@@ -97,6 +97,7 @@ impl Machine {
         }
         self.following.matched = Sequence::NONE;
         self.consensus.learn_committed(last);
+        self.note_whole();
         self.ask_peer(from);
     }
 }

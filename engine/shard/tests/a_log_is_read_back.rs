@@ -2,12 +2,12 @@
 
 mod support;
 
-use io_oi_consensus::{EpochClaim, RecoverError as LogError, Seal};
+use io_oi_consensus::{EpochClaim, LogWhole, RecoverError as LogError, Seal};
 use io_oi_record::{
-    Block, BlockBuilder, BlockHeader, Epoch, HeaderParts, Operation, Record, Sequence, SessionSequence,
-    Verdict,
+    Block, BlockBuilder, BlockHeader, Epoch, HeaderParts, Nanos, Now, Operation, Record, Sequence,
+    SessionSequence, Verdict,
 };
-use io_oi_shard::{Event, LogKind, MuteReason, PublishStage, RecoverError};
+use io_oi_shard::{Config, Event, LogKind, Lost, Machine, MuteReason, PublishStage, RecoverError};
 use proptest::prelude::*;
 use support::*;
 
@@ -53,6 +53,28 @@ fn every_prefix_of_a_log_is_read_back_and_continued() {
         assert_eq!(keys.len(), puts, "prefix of {length} entries");
         assert_eq!(world.committed[&b"k".to_vec()].1.as_deref(), Some(&b"goes on"[..]));
     }
+}
+
+/// Damaged twice, and nothing behind the newest damage says what stood there: only the note that names its mark says that
+/// nothing is missing. [P-46]
+#[test]
+fn a_repaired_log_waits_until_a_note_names_its_mark() {
+    let node = signer().node();
+    let whole = |mark| LogWhole { cluster: CLUSTER, shard: SHARD, node, epoch: Epoch(9), mark };
+    let boot_with = |notes: &[LogWhole]| {
+        let genesis = genesis_of(&[node]);
+        let lost = Some(Lost { sequence: Sequence::NONE, mark: 40 });
+        let mut machine = Machine::new(Config { lost, ..config_of(2, &genesis) }).expect("sound");
+        for note in notes {
+            machine.recover_frame(LogKind::Whole, &note.encode()).expect("sound");
+        }
+        machine.start(Now::at(Nanos(1_700_000_000_000_000_000)));
+        (machine.is_repairing(), machine.epoch())
+    };
+    assert_eq!(boot_with(&[]), (true, Epoch::NONE), "it does not even stand alone");
+    assert_eq!(boot_with(&[whole(12)]), (true, Epoch::NONE), "that was an earlier damage");
+    let (is_repairing, epoch) = boot_with(&[whole(12), whole(40)]);
+    assert!(!is_repairing && epoch > Epoch(9), "the note closes what was promised before: {epoch}");
 }
 
 #[test]

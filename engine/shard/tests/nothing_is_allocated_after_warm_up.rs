@@ -181,7 +181,7 @@ fn a_hundred_thousand_proposals_allocate_nothing() {
         capacity: Capacity::default(),
         verify: Verify::All,
         promised: Epoch::NONE,
-        held_floor: Sequence::NONE,
+        lost: None,
     };
     let machine = Machine::new(config).expect("the configuration is sound");
     let (now, tally) = (Nanos(1_700_000_000_000_000_000), Tally::default());

@@ -3,9 +3,9 @@
 //! Invariant: what survives a crash is the disk, the promise file and the count of boots, and nothing else.
 
 use io_oi_record::{Epoch, Hash, Nanos, Sequence, SessionId};
-use io_oi_shard::{Capacity, Config, Machine, Timers, Verify};
+use io_oi_shard::{Capacity, Config, Lost, Machine, Timers, Verify};
 use io_oi_wal::sim_disk::{Image, SimDisk};
-use io_oi_wal::{Damage, OpenError, Wal, buffer_bytes_for};
+use io_oi_wal::{Damage, LogIndex, OpenError, Wal, buffer_bytes_for};
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Identity, SHARD};
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) backup: Option<(Image, Epoch)>,
     /// Its disk was rolled back: it has to be silent, and nothing is expected of it.
     pub(crate) is_rolled_back: bool,
+    /// Its disk has rotted: what it lost it has to get back.
+    pub(crate) has_rotted: bool,
     /// It was removed or barred: nothing is expected of it any more.
     pub(crate) has_left: bool,
     /// It is convicted: clients keep away from it.
@@ -99,6 +101,7 @@ impl Node {
             wake_at: None,
             backup: None,
             is_rolled_back: false,
+            has_rotted: false,
             has_left: false,
             is_shunned: false,
             is_in_use: false,
@@ -112,6 +115,11 @@ impl Node {
 
     pub(crate) fn is_up(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// Whether it holds again whatever its disk has lost.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.has_rotted || self.process.as_ref().is_some_and(|process| !process.machine.is_repairing())
     }
 
     /// Starts the process: reads the log through a new machine. A log with a damaged middle is repaired first: it goes on
@@ -205,7 +213,7 @@ impl Node {
             capacity: setup.capacity,
             verify: setup.verify,
             promised: self.promised.max(loss.epoch),
-            held_floor: loss.sequence,
+            lost: loss.mark.map(|mark| Lost { sequence: loss.sequence, mark: mark.0 }),
         }
     }
 }
@@ -215,11 +223,14 @@ impl Node {
 struct Loss {
     epoch: Epoch,
     sequence: Sequence,
+    /// The frame that tells of it, if anything was lost.
+    mark: Option<LogIndex>,
 }
 
 impl Loss {
     fn of(damage: Damage) -> Self {
-        Self { epoch: Epoch(damage.highest_epoch), sequence: Sequence(damage.highest_sequence) }
+        let (epoch, sequence) = (Epoch(damage.highest_epoch), Sequence(damage.highest_sequence));
+        Self { epoch, sequence, mark: Some(damage.mark) }
     }
 }
 

@@ -486,6 +486,9 @@ impl Append<'_> {
             index.note_block(first.0, last.0, taken, self.bytes.len());
             hold(io, chain, &header, hash, self.bytes);
         }
+        if self.kind == LogKind::Whole {
+            io.sights.see(Sight::WholeAgain);
+        }
         if self.kind.is_urgent() {
             wal.submit();
         }

@@ -175,6 +175,8 @@ struct Troubles {
     governance: u64,
 }
 
+/// So much time for a repaired log to become whole before the next one rots.
+const ROT_TURN_NS: u64 = 350 * MS;
 /// Faults heal, and then this long later something new is decided at the latest.
 /// Under strict control an operator may have to appoint another, and takes his time.
 const RESUME_NS: u64 = 2_000 * MS;
@@ -212,6 +214,7 @@ impl Scenario {
             resumed_within_ns,
         };
         scenario.faults = scenario.some_faults(&troubles, &mut random);
+        scenario.rot_all(&mut Random::new(seed).fork("rot of all"));
         scenario
     }
 
@@ -239,6 +242,23 @@ impl Scenario {
         }
         faults.sort_by_key(|(time, _)| *time);
         faults
+    }
+
+    /// Now and then every founder's disk rots, one after the other, and then all lose power: as many repaired logs as make a
+    /// quorum, or all, start together.
+    fn rot_all(&mut self, random: &mut Random) {
+        let turns = self.founders as u64 + 1;
+        let turn_ns = self.calm_at / (turns + 1);
+        if self.founders < 3 || self.liar.is_some() || turn_ns < ROT_TURN_NS || !random.chance(60) {
+            return;
+        }
+        for node in 0..self.founders {
+            let time = (node as u64 + 1) * turn_ns;
+            let rot = Fault::Rot { who: Who::Node(node), down_ns: random.between(5, 60) * MS };
+            self.faults.push((time, rot));
+        }
+        self.faults.push((turns * turn_ns, Fault::Blackout { down_ns: 60 * MS }));
+        self.faults.sort_by_key(|(time, _)| *time);
     }
 
     fn who(&self, random: &mut Random) -> Who {

@@ -60,6 +60,8 @@ sights! {
     DiskFullRefusal = "a proposal is refused for want of disk";
     /// A damaged log was repaired.
     Repair = "a damaged log is repaired";
+    /// What a damaged log had lost was there again.
+    WholeAgain = "a repaired log is whole again";
     /// A log was rolled back and its node fell silent.
     Mute = "a rolled-back node falls silent";
     /// A client sent a proposal again.

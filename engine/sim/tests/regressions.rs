@@ -79,6 +79,17 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         "the appointed node stood by an appointment that a voter's log lacked, and its ballot did not show it",
     ),
     (
+        203_654,
+        "a repaired voter had everything that was committed and no leader to say so, and only it could elect one",
+    ),
+    (207_512, "as 203654: the leader had removed itself"),
+    (632_344, "as 203654, under strict control"),
+    (
+        1121,
+        "two of three logs had been repaired once; after a power cut both waited for a leader again, for ever",
+    ),
+    (1288, "as 1121"),
+    (
         208_435,
         "with a liar barred, the only other voter's offer of the block that the appointed node lacked was one too few",
     ),

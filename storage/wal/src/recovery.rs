@@ -356,7 +356,7 @@ impl<'d, D: Disk> Reader<'d, D> {
             self.ends_with_mark = matches!(frame.kind, KIND_OPENED | KIND_CLOSED | KIND_REPAIRED);
             self.recovered.closed_cleanly = frame.kind == KIND_CLOSED;
             if frame.kind == KIND_REPAIRED {
-                self.recovered.damage = Some(Damage::decode(&frame).after(self.recovered.damage));
+                self.recovered.damage = Some(Damage::decode(&frame, index).after(self.recovered.damage));
             }
             if frame.kind.0 < FRAME_KIND_RESERVED {
                 self.recovered.frames += 1;

@@ -31,12 +31,14 @@ pub struct Damage {
     pub frames_lost: u64,
     /// The files were set aside as `damaged-` and this number.
     pub set_aside: u32,
+    /// The mark that tells it. What the caller appends behind it has a higher number, over every later repair.
+    pub mark: LogIndex,
 }
 
 impl Damage {
     const BYTES: usize = 32;
 
-    /// As the mark holds it, behind its salt; epoch and sequence stand in the frame's own fields.
+    /// As the mark holds it, behind its salt; epoch and sequence stand in the frame's own fields, the mark's number in none.
     fn encode(&self, salt: u64) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
         out[0..8].copy_from_slice(&salt.to_le_bytes());
@@ -49,9 +51,9 @@ impl Damage {
 
     /// The damage that a mark tells of. A whole mark of another length was written by a later release: what it
     /// says beyond the frame's own fields is unknown here.
-    pub(crate) fn decode(mark: &Frame<'_>) -> Self {
-        let mut damage =
-            Self { highest_epoch: mark.epoch, highest_sequence: mark.sequence, ..Self::default() };
+    pub(crate) fn decode(mark: &Frame<'_>, index: LogIndex) -> Self {
+        let (highest_epoch, highest_sequence) = (mark.epoch, mark.sequence);
+        let mut damage = Self { highest_epoch, highest_sequence, mark: index, ..Self::default() };
         if let Ok(bytes) = <&[u8; Self::BYTES]>::try_from(mark.bytes) {
             let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
             damage.segment = SegmentNumber(word(8) as u32);
@@ -125,6 +127,7 @@ pub(crate) fn repair<D: Disk>(
         highest_sequence: seen.highest_sequence,
         frames_lost: seen.highest_index.saturating_sub(prefix.last_index.0),
         set_aside: 0,
+        mark: place.mark(),
     };
     let no_space = |source: DiskError| {
         if source.is_no_space() {
@@ -200,6 +203,10 @@ impl Replacement {
         }
     }
 
+    fn mark(&self) -> LogIndex {
+        LogIndex(self.last_index.0 + 1)
+    }
+
     fn copy_prefix<D: Disk>(&self, disk: &mut D) -> Result<(), DiskError> {
         let chunk_bytes = disk.buffer_bytes() as u64;
         for start in (0..self.copied).step_by(chunk_bytes as usize) {
@@ -222,7 +229,7 @@ impl Replacement {
 
     fn write_mark<D: Disk>(&self, disk: &mut D, damage: &Damage) -> Result<(), DiskError> {
         let bytes = damage.encode(disk.nonce());
-        let index = LogIndex(self.last_index.0 + 1);
+        let index = self.mark();
         let mark = Frame {
             kind: KIND_REPAIRED,
             epoch: damage.highest_epoch,

@@ -8,7 +8,8 @@ use std::path::Path;
 use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX};
 use io_oi_record::{Epoch, Sequence, ShardId};
 use io_oi_shard::{
-    Capacity, Config as MachineConfig, Effect, LogKind, Machine, PublishStage, Timers, Verify,
+    Capacity, Config as MachineConfig, Effect, LogKind, Lost as LostToDamage, Machine, PublishStage, Timers,
+    Verify,
 };
 use io_oi_shm::{HashSeed, hot};
 use io_oi_wal::{BlockIndex, Damage, Frame, LogIndex, VisitorError, Wal};
@@ -30,7 +31,7 @@ pub(super) struct Recovered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lost {
     promised: Epoch,
-    held_floor: Sequence,
+    damage: Option<LostToDamage>,
 }
 
 /// How much a hot tier takes.
@@ -68,7 +69,7 @@ pub(super) fn recover<J>(
 ) -> Result<Recovered, BootReason> {
     let hot = &boot.config.hot;
     let mut room = HotRoom { entries_max: hot.entries_max, large_bytes_max: hot.large_bytes_max };
-    let mut lost = Lost { promised: boot.promise.epoch(), held_floor: Sequence::NONE };
+    let mut lost = Lost { promised: boot.promise.epoch(), damage: None };
     let mut enlargements = 0;
     loop {
         match recover_into(boot, room, lost, progress) {
@@ -108,7 +109,7 @@ fn recover_into<J>(
     let (wal, damage) = read_log(boot, &mut machine, &mut hot, &mut blocks, progress)?;
     let lost = damage.map_or(lost, |damage| Lost {
         promised: lost.promised.max(Epoch(damage.highest_epoch)),
-        held_floor: Sequence(damage.highest_sequence),
+        damage: Some(LostToDamage { sequence: Sequence(damage.highest_sequence), mark: damage.mark.0 }),
     });
     Ok(Recovered { machine, hot, wal, blocks, lost })
 }
@@ -213,7 +214,7 @@ fn machine<J>(boot: &Boot<J>, lost: Lost) -> Result<Machine, io_oi_shard::Config
             VerifySetting::Off => Verify::Off,
         },
         promised: lost.promised,
-        held_floor: lost.held_floor,
+        lost: lost.damage,
     })
 }
 

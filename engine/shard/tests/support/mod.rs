@@ -79,7 +79,7 @@ pub fn config_of(boot: u32, genesis: &Genesis) -> Config<'_> {
         capacity: Capacity::default(),
         verify: Verify::All,
         promised: Epoch::NONE,
-        held_floor: Sequence::NONE,
+        lost: None,
     }
 }
 

@@ -120,7 +120,7 @@ impl Net {
             capacity: Capacity { sessions_max: 16, session_window: 64, ..Capacity::default() },
             verify: Verify::All,
             promised: io_oi_record::Epoch::NONE,
-            held_floor: Sequence::NONE,
+            lost: None,
         };
         let mut machine = Machine::new(config).expect("sound");
         (it.recovered, it.durable, it.wake_at) = (it.log.len(), 0, None);

@@ -114,12 +114,14 @@ impl World {
             }
             Fault::Rot { who, down_ns } => {
                 let node = self.whom(who);
-                // Data that one disk alone held is gone with it: rot strikes once, where others have everything, too.
-                let is_covered = self.witness.voters.count_ones() >= 3 && !self.has_rotted;
-                if self.nodes[node].is_up() && is_covered && !self.nodes.iter().any(|it| it.is_rolled_back) {
+                // Data that one disk alone held is gone with it: rot strikes where others have everything, too.
+                let are_whole = self.nodes.iter().all(|it| it.is_whole() && !it.is_rolled_back);
+                if self.nodes[node].is_up() && self.witness.voters.count_ones() >= 3 && are_whole {
                     self.nodes[node].down_for_ns = down_ns;
                     self.kill(node, false);
-                    self.has_rotted = self.nodes[node].disk.rot();
+                    let has_rotted = self.nodes[node].disk.rot();
+                    self.nodes[node].has_rotted |= has_rotted;
+                    self.has_rotted |= has_rotted;
                 }
             }
             Fault::RollBack { who, down_ns } => self.roll_back(who, down_ns),
