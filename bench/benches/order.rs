@@ -3,7 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use io_oi_record::{
     ClusterId, ControlMode, Durability, Epoch, Genesis, Hash, Member, Nanos, Now, Operation, Outcome,
-    Precondition, Proposal, Sequence, SessionId, SessionSequence, ShardId, Signer, TrustMode, Verdict,
+    Precondition, Proposal, SessionId, SessionSequence, ShardId, Signer, TrustMode, Verdict,
 };
 use io_oi_shard::{AppendIndex, Capacity, Config, Effect, Event, Machine, Origin, Timers, Verify};
 
@@ -41,6 +41,7 @@ impl Shard {
             capacity: Capacity::default(),
             verify: Verify::All,
             promised: Epoch::NONE,
+            past_lost: None,
             lost: None,
         };
         let machine = Machine::new(config).expect("a group of one is a group");

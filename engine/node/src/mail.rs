@@ -52,6 +52,11 @@ pub(crate) enum Order {
         /// What went wrong.
         result: Result<(), String>,
     },
+    /// From the shard's clerk: the promise file says that this node is mute for good, or cannot be made to.
+    MuteKept {
+        /// What went wrong.
+        result: Result<(), String>,
+    },
     /// From the shard's clerk: the block that holds a sequence, or nothing.
     Fetched {
         /// The sequence.

@@ -6,6 +6,8 @@ use io_oi_consensus::MembershipError;
 use io_oi_record::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, SESSION_WINDOW, SESSIONS_MAX};
 use io_oi_record::{ClusterId, Epoch, Genesis, Hash, Sequence, ShardId, Signer};
 
+use crate::status::PastLost;
+
 /// Who the machine is, and by which rules it lives.
 pub struct Config<'a> {
     /// The cluster.
@@ -30,6 +32,8 @@ pub struct Config<'a> {
     pub verify: Verify,
     /// The highest epoch that the node's promise file names; every epoch through it is closed. [P-20]
     pub promised: Epoch,
+    /// What the promise file says about a past that is lost: then the machine is mute from the start. [P-44]
+    pub past_lost: Option<PastLost>,
     /// What the log once lost to damage; none when nothing ever was.
     pub lost: Option<Lost>,
 }

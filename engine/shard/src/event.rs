@@ -7,6 +7,8 @@ use io_oi_record::{
     SessionId, SessionSequence, Verdict,
 };
 
+use crate::status::PastLost;
+
 /// Something happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -55,6 +57,8 @@ pub enum Event<'a> {
     },
     /// Time went by; asked for with [`Effect::Wake`], harmless at any time.
     Elapsed,
+    /// The answer to [`Effect::KeepMute`]: it is durable.
+    MuteKept,
 }
 
 impl Event<'static> {
@@ -159,6 +163,12 @@ pub enum Effect<'a> {
     Fetch {
         /// The sequence.
         sequence: Sequence,
+    },
+    /// Make it durable in the promise file that this node is mute for good; answered by [`Event::MuteKept`]. Until then the
+    /// machine takes no further part. [P-44]
+    KeepMute {
+        /// What every later boot has to know: [`crate::Config::past_lost`].
+        past_lost: PastLost,
     },
 }
 

@@ -119,7 +119,7 @@ impl Machine {
     fn tell_promise(&mut self, from: NodeId, epoch: Epoch) {
         let promised = self.consensus.promised();
         let is_due = self.now.mono.since(self.following.told_at) >= self.timers.heartbeat_ns;
-        if epoch < promised && self.consensus.own().is_some() && self.mute.is_none() && is_due {
+        if epoch < promised && self.consensus.own().is_some() && self.mute().is_none() && is_due {
             self.following.told_at = self.now.mono;
             self.peers.post(To::One(from), Lane::Urgent, epoch, Message::Deny(Deny { promised }));
         }
@@ -172,7 +172,7 @@ impl Machine {
         // Unsigned so far: refused, and no more; its signature would silence us. Who is silent reads on. [P-44]
         let is_strange = header.leader == self.own_node()
             && !self.consensus.has_claimed(header.epoch)
-            && self.mute.is_none();
+            && self.mute().is_none();
         !is_strange
     }
 
@@ -390,7 +390,7 @@ impl Machine {
         if planted!(self, AckUnflushed) {
             durable = through;
         }
-        if self.is_repairing() || self.mute.is_some() {
+        if self.is_repairing() || self.mute().is_some() {
             durable = Sequence::NONE;
         }
         let link = self.consensus.chain().ending_at(durable).filter(|_| !durable.is_none());

@@ -238,7 +238,7 @@ impl Machine {
         }
         self.members_version += 1;
         self.notices.push(Notice::MembersChanged { version: self.members_version });
-        if is_out && self.mute.is_none() {
+        if is_out && self.mute().is_none() {
             self.fall_mute(MuteReason::Barred);
         } else if self.role() == Role::Leading && self.consensus.own().is_none() {
             self.stop_leading();

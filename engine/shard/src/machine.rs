@@ -40,6 +40,7 @@ use crate::forward::{Forwarding, Inbox};
 use crate::governing::Governing;
 use crate::hand_over::Handing;
 use crate::lease::Rounds;
+use crate::muteness::Muteness;
 use crate::notices::Notices;
 use crate::passing::Passing;
 use crate::peers::Peers;
@@ -52,7 +53,7 @@ use crate::rewind::Withdrawing;
 use crate::sealer::Sealer;
 use crate::session::{Answer, ProposalState, SessionState, Sessions, Standing};
 use crate::state::StateHashes;
-use crate::status::{MuteReason, Notice, Role};
+use crate::status::Role;
 use crate::tail::Tail;
 use crate::voting::Voting;
 
@@ -95,7 +96,7 @@ pub struct Machine {
     pub(crate) counters: Counters,
     pub(crate) state_hash: (Sequence, Hash),
     pub(crate) state_hashes: StateHashes,
-    pub(crate) mute: Option<MuteReason>,
+    pub(crate) muteness: Muteness,
     pub(crate) notices: Notices,
 
     pub(crate) peers: Peers,
@@ -242,7 +243,7 @@ impl Machine {
             counters: Counters::default(),
             state_hash: (Sequence::NONE, Hash::ZERO),
             state_hashes: StateHashes::new(),
-            mute: None,
+            muteness: Muteness::of(config.past_lost),
             notices: Notices::new(),
             peers,
             out: if has_peers { vec![0; MESSAGE_BYTES_MAX] } else { Vec::new() },
@@ -298,23 +299,18 @@ impl Machine {
         self.remember_own_votes();
         self.consensus.begin();
         self.lost_through = promised.max(found);
-        if promised > found && self.lost.is_none() {
-            self.fall_mute(MuteReason::PromiseLost { promised, found });
-        }
-        if let Some(epoch) = self.consensus.unclaimed().filter(|_| self.mute.is_none()) {
-            self.fall_mute(MuteReason::NeverClaimed { epoch }); // [P-44]
-        }
+        self.look_for_lost_past(promised, found);
         self.voting.skip_recovered();
         self.draw_consequences();
         self.timing.silent_until = now.mono.saturating_add(self.timers.election_ns_min);
         self.arm_election();
-        if self.is_alone() && self.mute.is_none() && self.may_stand() {
+        if self.is_alone() && self.mute().is_none() && self.may_stand() {
             self.stand();
         }
     }
 
     /// Whether this node is a quorum by itself.
-    fn is_alone(&self) -> bool {
+    pub(crate) fn is_alone(&self) -> bool {
         let members = self.consensus.members();
         let mut own = consensus::VoterSet::EMPTY;
         self.consensus.own().is_some_and(|voter| own.insert(voter)) && members.is_quorum(own)
@@ -324,7 +320,9 @@ impl Machine {
     pub fn is_ready(&self) -> bool {
         let is_idle =
             self.phase == Phase::Running && self.pending.state == State::Empty && self.answers.is_empty();
-        is_idle && if self.is_leading() { self.may_sequence() } else { self.may_forward() }
+        is_idle
+            && !self.muteness.waits()
+            && if self.is_leading() { self.may_sequence() } else { self.may_forward() }
     }
 
     /// Whether a proposal that waits somewhere else finds its way from here.
@@ -352,10 +350,12 @@ impl Machine {
             }
             Event::Judged { sequence, verdict } => self.handle_judged(sequence, verdict),
             Event::Durable { through } => self.handle_durable(through),
+            Event::Received { .. } if self.muteness.waits() => {} // As if it were lost on the way. [P-44]
             Event::Received { from, bytes } => self.handle_received(from, bytes),
             Event::Declined { sequence, code } => self.handle_declined(sequence, code),
             Event::Fetched { sequence, bytes } => self.handle_fetched(sequence, bytes),
             Event::Elapsed => self.handle_elapsed(),
+            Event::MuteKept => self.muteness.handle_kept(),
         }
         if self.consensus.committed() > self.governed_through {
             self.draw_consequences();
@@ -394,6 +394,7 @@ impl Machine {
             && self.sealer.is_empty()
             && self.appends.is_empty()
             && self.voting.certificate_due.is_none()
+            && !self.muteness.waits()
     }
 
     /// Whether nothing is under way: every record committed and answered, every append flushed. Finished seals may
@@ -405,6 +406,7 @@ impl Machine {
             && self.appends.is_empty()
             && !self.certifying.is_urgent()
             && self.forwarding.is_empty()
+            && !self.muteness.waits()
     }
 
     /// Whether this node leads its shard.
@@ -646,18 +648,6 @@ impl Machine {
     /// This node.
     pub(crate) fn own_node(&self) -> NodeId {
         self.consensus.group().node
-    }
-
-    /// It neither votes nor leads from now on. [P-44]
-    pub(crate) fn fall_mute(&mut self, reason: MuteReason) {
-        let led = self.is_leading().then(|| self.epoch());
-        if let Some(led) = led {
-            self.consensus.step_down();
-            self.after_leading(led);
-        }
-        self.consensus.mute();
-        self.mute = Some(reason);
-        self.notices.push(Notice::Mute { reason });
     }
 }
 

@@ -11,7 +11,7 @@ use crate::event::Lane;
 use crate::follower::Sealing;
 use crate::machine::Machine;
 use crate::poll::Step;
-use crate::status::MuteReason;
+use crate::status::PastLost;
 
 /// So many headers under false signatures are looked at, of each member.
 const FALSE_HEADERS_MAX: u32 = 16;
@@ -75,7 +75,7 @@ impl Machine {
     fn is_news(&self, from: NodeId, header: &Signed<BlockHeader>, hash: Hash) -> bool {
         let statement = &header.statement;
         if statement.leader == self.own_node() {
-            return !self.consensus.has_claimed(statement.epoch) && self.mute.is_none();
+            return !self.consensus.has_claimed(statement.epoch) && self.mute().is_none();
         }
         if from == statement.leader || self.is_in_doubt(hash) {
             return true;
@@ -98,7 +98,7 @@ impl Machine {
             return Err(SignatureFalse);
         }
         if statement.leader == self.own_node() {
-            self.fall_mute(MuteReason::NeverClaimed { epoch: statement.epoch });
+            self.lose_past(PastLost::Claim { epoch: statement.epoch });
         } else {
             self.pass_on(header, hash);
             self.see_header(header);

@@ -17,7 +17,7 @@ use crate::pending::State;
 use crate::replication::{NextBlock, Source};
 use crate::reply::{Met, refusal};
 use crate::session::{Answer, Standing};
-use crate::status::Role;
+use crate::status::{PastLost, Role};
 
 /// An effect that borrows nothing yet; small, because it is copied on the fast path.
 pub(crate) enum Step {
@@ -33,6 +33,7 @@ pub(crate) enum Step {
     Send { to: NodeId, lane: Lane, bytes: usize },
     Wake(Nanos),
     Fetch(Sequence),
+    KeepMute(PastLost),
 }
 
 /// Where an append stands.
@@ -100,6 +101,7 @@ impl Machine {
             Step::Send { to, lane, bytes } => Effect::Send { to, lane, bytes: &self.out[..bytes] },
             Step::Wake(at) => Effect::Wake { at },
             Step::Fetch(sequence) => Effect::Fetch { sequence },
+            Step::KeepMute(past_lost) => Effect::KeepMute { past_lost },
         }
     }
 
@@ -109,6 +111,9 @@ impl Machine {
         }
         if self.phase == Phase::Recovering {
             return self.next_settled();
+        }
+        if self.muteness.waits() {
+            return self.muteness.next_to_keep().map(Step::KeepMute);
         }
         loop {
             let step = self.next_followed_append().or_else(|| self.next_urgent());

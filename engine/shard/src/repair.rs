@@ -91,7 +91,7 @@ impl Machine {
         let hash = block.header.hash();
         let is_known = self.consensus.chain().ending_at(last).is_some_and(|link| link.tip.hash == hash);
         let is_own = block.header.leader == self.own_node();
-        let is_stranger = is_own && !self.consensus.has_claimed(block.header.epoch) && self.mute.is_none();
+        let is_stranger = is_own && !self.consensus.has_claimed(block.header.epoch) && self.mute().is_none();
         if is_stranger || (!is_known && !self.follow_block(&block, bytes, hash)) {
             return;
         }

@@ -49,38 +49,40 @@ pub struct PeerStatus {
 /// Why a node neither votes nor leads. [P-44]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MuteReason {
-    /// The promise file names an epoch that the log knows nothing of: the disk was rolled back.
+    /// The disk is not this node's own past. It stays so over restarts.
     #[error(
-        "the log lacks epoch {promised} that this node has promised (it ends at {found}): the disk was restored or \
-         cloned; bar this key and add the node anew under another one"
+        "{0}: its disk was restored or cloned, and this key is mute for good. Take the node out (io_oi peer remove) and \
+         let it join again in an empty directory, under a new key (io_oi peer add, then io_oi peer promote)"
     )]
-    PromiseLost {
+    PastLost(PastLost),
+    /// The key is barred. The log says so.
+    #[error("this node's key is barred by evidence: it may not vote or lead any more")]
+    Barred,
+}
+
+/// What showed that a disk has lost some of its node's past. [P-44]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PastLost {
+    /// The promise file named an epoch that the log knew nothing of.
+    #[error("this node had promised epoch {promised}, and its log ended at epoch {found}")]
+    Promise {
         /// The promised epoch.
         promised: Epoch,
-        /// The highest epoch of the log.
+        /// The highest epoch of the log then.
         found: Epoch,
     },
-    /// A peer sent a block of this node from an epoch that its log never claimed.
-    #[error(
-        "a peer holds our own block of epoch {epoch}, which this log never claimed: the disk was restored or cloned; \
-         bar this key and add the node anew under another one"
-    )]
-    NeverClaimed {
+    /// There is a block of this node from an epoch that its log never claimed.
+    #[error("this node has signed a block of epoch {epoch}, which its log never claimed")]
+    Claim {
         /// Epoch of the block.
         epoch: Epoch,
     },
-    /// A peer knows our own vote for a block that we do not hold.
-    #[error(
-        "a peer holds our own vote for the block at sequence {sequence}, which this log does not hold: the disk was \
-         restored or cloned; bar this key and add the node anew under another one"
-    )]
-    VoteLost {
+    /// A peer knows a vote of this node for a block that its log did not hold.
+    #[error("this node has voted for the block at sequence {sequence}, which its log did not hold")]
+    Vote {
         /// Last sequence of the block.
         sequence: Sequence,
     },
-    /// The key is barred.
-    #[error("this node's key is barred by evidence: it may not vote or lead any more")]
-    Barred,
 }
 
 /// Something that its node should know at once.

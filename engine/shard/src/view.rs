@@ -45,7 +45,7 @@ impl Machine {
 
     /// Why this node neither votes nor leads, when it does not.
     pub fn mute(&self) -> Option<MuteReason> {
-        self.mute
+        self.muteness.reason()
     }
 
     /// Changes whenever [`Machine::members`] or [`Machine::is_barred`] would.

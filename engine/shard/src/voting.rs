@@ -15,7 +15,7 @@ use crate::doubt::Doubt;
 use crate::event::Lane;
 use crate::machine::Machine;
 use crate::peers::{To, place_of};
-use crate::status::{MuteReason, Notice, Role};
+use crate::status::{MuteReason, Notice, PastLost, Role};
 
 /// A leader asks for votes this often when nobody waits for a certificate: a signature costs as much as a flush.
 const VOTES_EVERY_NS: u64 = 5_000_000;
@@ -139,7 +139,7 @@ impl Machine {
     /// Whether a vote for the block that ends at `target` may ever be given in this epoch, and whether it may be now.
     fn may_vote(&self, target: Sequence) -> (bool, bool) {
         let epoch = self.epoch();
-        let is_voter = self.consensus.own().is_some() && self.mute.is_none() && !self.is_repairing();
+        let is_voter = self.consensus.own().is_some() && self.mute().is_none() && !self.is_repairing();
         let takes_part = is_voter && self.consensus.promised() == epoch && self.consensus.leader().is_some();
         let is_of_epoch =
             self.consensus.chain().ending_at(target).is_some_and(|link| link.tip.epoch == epoch);
@@ -250,8 +250,8 @@ impl Machine {
         let is_held =
             sequence <= self.consensus.committed() || link.is_some_and(|link| link.tip.hash == block);
         let is_lost = is_unknown && !is_held && !self.is_repairing();
-        if is_lost && self.mute.is_none() && vote.verify().is_ok() {
-            self.fall_mute(MuteReason::VoteLost { sequence: vote.statement.sequence });
+        if is_lost && self.mute().is_none() && vote.verify().is_ok() {
+            self.lose_past(PastLost::Vote { sequence: vote.statement.sequence });
         }
     }
 

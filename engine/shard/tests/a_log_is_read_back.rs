@@ -7,7 +7,7 @@ use io_oi_record::{
     Block, BlockBuilder, BlockHeader, Epoch, HeaderParts, Nanos, Now, Operation, Record, Sequence,
     SessionSequence, Verdict,
 };
-use io_oi_shard::{Config, Event, LogKind, Lost, Machine, MuteReason, PublishStage, RecoverError};
+use io_oi_shard::{Config, Event, LogKind, Lost, Machine, MuteReason, PastLost, PublishStage, RecoverError};
 use proptest::prelude::*;
 use support::*;
 
@@ -139,7 +139,10 @@ fn a_log_with_an_entry_missing_is_not_continued() {
         assert_eq!(recover(&broken).is_ok(), is_read, "without entry {missing}, a {:?}", removed.kind);
         if removed.kind == LogKind::Claim {
             let world = World::boot_on(3, broken).expect("it was just read");
-            assert!(matches!(world.machine.mute(), Some(MuteReason::NeverClaimed { .. })), "entry {missing}");
+            assert!(
+                matches!(world.machine.mute(), Some(MuteReason::PastLost(PastLost::Claim { .. }))),
+                "entry {missing}"
+            );
             assert!(!world.machine.is_leading() && !world.machine.is_ready());
         }
     }

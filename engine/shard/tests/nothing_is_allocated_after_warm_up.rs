@@ -99,7 +99,10 @@ impl Runner {
                     self.tally.replies += 1;
                     self.tally.refused += u64::from(!receipt.is_accepted());
                 }
-                Effect::Send { .. } | Effect::Wake { .. } | Effect::Fetch { .. } => {}
+                Effect::Send { .. }
+                | Effect::Wake { .. }
+                | Effect::Fetch { .. }
+                | Effect::KeepMute { .. } => {}
             }
         }
     }
@@ -181,6 +184,7 @@ fn a_hundred_thousand_proposals_allocate_nothing() {
         capacity: Capacity::default(),
         verify: Verify::All,
         promised: Epoch::NONE,
+        past_lost: None,
         lost: None,
     };
     let machine = Machine::new(config).expect("the configuration is sound");

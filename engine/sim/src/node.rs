@@ -3,7 +3,7 @@
 //! Invariant: what survives a crash is the disk, the promise file and the count of boots, and nothing else.
 
 use io_oi_record::{Epoch, Hash, Nanos, Sequence, SessionId};
-use io_oi_shard::{Capacity, Config, Lost, Machine, Timers, Verify};
+use io_oi_shard::{Capacity, Config, Lost, Machine, PastLost, Timers, Verify};
 use io_oi_wal::sim_disk::{Image, SimDisk};
 use io_oi_wal::{Damage, LogIndex, OpenError, Wal, buffer_bytes_for};
 
@@ -46,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     pub(crate) disk: Medium,
     pub(crate) promised: Epoch,
+    /// What the promise file says beside that: the node is mute for good.
+    pub(crate) past_lost: Option<PastLost>,
     pub(crate) boot: u32,
     pub(crate) process: Option<Process>,
     /// Until when the process stands still.
@@ -65,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) is_rolled_back: bool,
     /// Its disk has rotted: what it lost it has to get back.
     pub(crate) has_rotted: bool,
+    /// It was told that its promise file says that it is mute for good.
+    pub(crate) is_silenced: bool,
     /// It was removed or barred: nothing is expected of it any more.
     pub(crate) has_left: bool,
     /// It is convicted: clients keep away from it.
@@ -91,6 +95,7 @@ impl Node {
             clock,
             disk,
             promised: Epoch::NONE,
+            past_lost: None,
             boot: 0,
             process: None,
             paused_until: 0,
@@ -102,6 +107,7 @@ impl Node {
             backup: None,
             is_rolled_back: false,
             has_rotted: false,
+            is_silenced: false,
             has_left: false,
             is_shunned: false,
             is_in_use: false,
@@ -214,6 +220,7 @@ impl Node {
             verify: setup.verify,
             promised: self.promised.max(loss.epoch),
             lost: loss.mark.map(|mark| Lost { sequence: loss.sequence, mark: mark.0 }),
+            past_lost: self.past_lost,
         }
     }
 }

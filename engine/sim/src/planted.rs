@@ -17,6 +17,8 @@ pub enum Bug {
     ShowsTentativeAsCommitted,
     /// The daemon does not replace the promise file before it reports a promise as durable, and loses the end of its log.
     NoPromiseFile,
+    /// The daemon does not keep it that its node is mute for good.
+    ForgetsMute,
     /// A bug inside the machines themselves.
     #[cfg(feature = "planted")]
     Machine(io_oi_shard::Planted),
@@ -31,6 +33,7 @@ impl Bug {
         Bug::FalseAck,
         Bug::ShowsTentativeAsCommitted,
         Bug::NoPromiseFile,
+        Bug::ForgetsMute,
     ];
 
     /// Every bug that this build can plant.
@@ -53,6 +56,7 @@ impl Bug {
             Bug::FalseAck => "false-ack",
             Bug::ShowsTentativeAsCommitted => "shows-tentative-as-committed",
             Bug::NoPromiseFile => "no-promise-file",
+            Bug::ForgetsMute => "forgets-mute",
             #[cfg(feature = "planted")]
             Bug::Machine(bug) => bug.name(),
         }

@@ -12,7 +12,7 @@ use io_oi_record::{
 };
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{
-    AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, Notice, Origin, ProposalState,
+    AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, Notice, Origin, PastLost, ProposalState,
     PublishStage,
 };
 use io_oi_wal::sim_disk::SimDisk;
@@ -44,6 +44,10 @@ pub(crate) enum Out {
     },
     Fetch {
         sequence: Sequence,
+    },
+    /// The promise file is to say that the node is mute for good.
+    KeepMute {
+        past_lost: PastLost,
     },
     Notice(Notice),
 }
@@ -210,6 +214,7 @@ impl Process {
                 }
                 Effect::Wake { at } => io.out.push(Out::Wake { at }),
                 Effect::Fetch { sequence } => io.out.push(Out::Fetch { sequence }),
+                Effect::KeepMute { past_lost } => io.out.push(Out::KeepMute { past_lost }),
             }
         }
         self.tell_commits(io, Sequence(u64::MAX));

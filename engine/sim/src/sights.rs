@@ -64,6 +64,8 @@ sights! {
     WholeAgain = "a repaired log is whole again";
     /// A log was rolled back and its node fell silent.
     Mute = "a rolled-back node falls silent";
+    /// A node that had fallen silent was started again.
+    MuteAgain = "a silenced node is silent after a restart";
     /// A client sent a proposal again.
     Retry = "a client sends a proposal again";
     /// A client took its session to another node.

@@ -52,6 +52,10 @@ const STORIES: &[(u64, &str)] = &[
     (1558, "evidence against a liar was lost between two members by a crash, and nobody was told again"),
     (2357, "as 1558, with power cuts of all nodes"),
     (8264, "the checker: a lie that was lost with everybody who had heard it convicts nobody"),
+    (
+        6347,
+        "a log rolled back behind its promise file read on from others, and at the next start nothing told any more",
+    ),
 ];
 
 /// Seeds of clusters that three nodes found, each with its story.
@@ -93,6 +97,8 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         208_435,
         "with a liar barred, the only other voter's offer of the block that the appointed node lacked was one too few",
     ),
+    (202_425, "as 6347: a node that had lost its grant of an epoch voted again two starts later"),
+    (207_626, "as 6347, with the whole log rolled back"),
     (31767, "the appointed node had promised more than its leader's epoch, and no hand-over reached it"),
     (
         33852,

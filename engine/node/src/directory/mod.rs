@@ -6,7 +6,7 @@
 //! DIR/genesis      the signed genesis; its hash is the cluster id
 //! DIR/boot         how often a node started here, decimal
 //! DIR/shard-<i>/   the log of shard i
-//! DIR/promise-<i>  the highest epoch that shard i has promised, beside what its log says
+//! DIR/promise-<i>  the highest epoch that shard i has promised, beside what its log says, and whether it is mute for good
 //! DIR/evidence/    evidence against nodes that lied, one file each, named by its hash
 //! DIR/io_oi.sock   the attach socket
 //! ```

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use io_oi_record::attach::AttachRefusal;
 use io_oi_record::governance::SignedGovernance;
 use io_oi_record::{Epoch, Hash, Sequence, ShardId};
+use io_oi_shard::PastLost;
 use io_oi_wal::{BlockPlace, LogReader, ReadError};
 
 use super::answers::Answered;
@@ -49,6 +50,7 @@ pub(super) struct Proving {
 
 enum Job {
     Promise(Epoch),
+    KeepMute(PastLost),
     Fetch { sequence: Sequence, place: BlockPlace },
     Prove(Box<Proving>),
     Keep { hash: Hash, bytes: Vec<u8> },
@@ -66,6 +68,11 @@ impl Clerk {
     /// Makes the promise of an epoch durable; answered by [`Order::Promised`].
     pub(super) fn promise(&self, epoch: Epoch) {
         self.give(Job::Promise(epoch));
+    }
+
+    /// Makes it durable that this node is mute for good; answered by [`Order::MuteKept`].
+    pub(super) fn keep_mute(&self, past_lost: PastLost) {
+        self.give(Job::KeepMute(past_lost));
     }
 
     /// Reads a block back; answered by [`Order::Fetched`].
@@ -105,6 +112,10 @@ fn work(mut desk: Desk, inbox: &Receiver<Job>) {
             Job::Promise(epoch) => {
                 let result = desk.promise.raise(epoch).map_err(|error| error.to_string());
                 desk.orders.send(Order::Promised { epoch, result });
+            }
+            Job::KeepMute(past_lost) => {
+                let result = desk.promise.keep_mute(past_lost).map_err(|error| error.to_string());
+                desk.orders.send(Order::MuteKept { result });
             }
             Job::Fetch { sequence, place } => {
                 let bytes = desk.fetch(&mut reader, sequence, &place);

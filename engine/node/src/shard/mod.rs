@@ -406,6 +406,14 @@ impl<J: Judge> Shard<J> {
                 Order::CloseSession { session } => self.dead_sessions.push_back(session),
                 Order::Ask { client, question } => self.answer(client, question, clock.now()),
                 Order::Promised { epoch, result } => self.world.promised(epoch, result),
+                Order::MuteKept { result } => match result {
+                    Ok(()) => {
+                        let now = clock.now();
+                        self.machine.handle(now, Event::MuteKept);
+                        self.world.drain(&mut self.machine, now);
+                    }
+                    Err(what) => self.world.fail(what),
+                },
                 Order::Fetched { sequence, bytes } => {
                     let now = clock.now();
                     self.machine.handle(now, Event::Fetched { sequence, bytes: bytes.as_deref() });

@@ -214,6 +214,7 @@ fn machine<J>(boot: &Boot<J>, lost: Lost) -> Result<Machine, io_oi_shard::Config
             VerifySetting::Off => Verify::Off,
         },
         promised: lost.promised,
+        past_lost: boot.promise.past_lost(),
         lost: lost.damage,
     })
 }

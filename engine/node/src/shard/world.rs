@@ -270,6 +270,7 @@ impl<J: Judge> World<J> {
                 Some(place) => self.clerk.fetch(sequence, place),
                 None => self.missed.push_back(sequence),
             },
+            Effect::KeepMute { past_lost } => self.clerk.keep_mute(past_lost),
             Effect::Reply { session, receipt } => self.reply(session, &receipt),
             Effect::Wake { at } => self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at))),
         }

@@ -23,17 +23,16 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
-#[test]
-fn a_node_on_a_rolled_back_disk_neither_votes_nor_leads() {
-    let _alone = crate::one_cluster_at_a_time();
+/// A cluster one of whose nodes is started on an older copy of this part of its directory; it has led or granted since.
+fn rolled_back(part: &str) -> (Cluster, usize) {
     let mut cluster = Cluster::start(Plan::of(3));
     put_some(&cluster, 0, 20);
     cluster.wait_until_equal();
     let victim = cluster.wait_for_leader(0);
     cluster.kill(victim);
-    let dir = cluster.dir(victim).to_owned();
-    let backup = dir.with_extension("backup");
-    copy(&dir, &backup);
+    let place = cluster.dir(victim).join(part);
+    let backup = cluster.dir(victim).with_extension("backup");
+    copy(&place, &backup);
     cluster.start_nodes(&[victim]);
     put_some(&cluster, 100, 20);
     // It leads or grants at least once more, so that its name stands under something that the backup does not know.
@@ -44,16 +43,24 @@ fn a_node_on_a_rolled_back_disk_neither_votes_nor_leads() {
     }
     cluster.wait_until_equal();
     cluster.kill(victim);
-    std::fs::remove_dir_all(&dir).unwrap();
-    copy(&backup, &dir);
+    std::fs::remove_dir_all(&place).unwrap();
+    copy(&backup, &place);
     cluster.start_nodes(&[victim]);
     put_some(&cluster, 300, 5);
-    let reason = cluster.wait_for("the rolled-back node says why it is mute", |cluster| {
-        cluster.status(victim, 0).and_then(|status| status.mute)
-    });
-    println!("mute: {reason}");
+    (cluster, victim)
+}
 
-    // Its word does not count: with one honest node left, nothing is committed.
+/// Why a node is mute, as soon as it is and has read what the others have.
+fn reason_of(cluster: &Cluster, victim: usize) -> String {
+    let committed = cluster.status(cluster.wait_for_leader(0), 0).expect("the leader answers").committed;
+    cluster.wait_for("the rolled-back node says why it is mute, and reads on", |cluster| {
+        let status = cluster.status(victim, 0)?;
+        status.mute.filter(|_| status.committed >= committed)
+    })
+}
+
+/// With one honest node left nothing is committed: a mute node's word does not count.
+fn counts_for_nothing(cluster: &mut Cluster, victim: usize) {
     let honest = cluster.places().find(|place| *place != victim).expect("three nodes");
     let gone = cluster.places().find(|place| *place != victim && *place != honest).expect("three nodes");
     cluster.kill(gone);
@@ -65,7 +72,44 @@ fn a_node_on_a_rolled_back_disk_neither_votes_nor_leads() {
         assert!(client.wait(ticket, later).is_err(), "a mute node's word made a quorum");
     }
     cluster.start_nodes(&[gone]);
-    put_some(&cluster, 400, 5);
+    put_some(cluster, 400, 5);
+}
+
+/// Its log reads on from the others, later epochs too, and looks whole: at each start it says the same as before.
+fn stays_so(cluster: &mut Cluster, victim: usize, reason: &str) {
+    for start in 0..2 {
+        let leader = cluster.wait_for_leader(0);
+        cluster.kill(leader); // The next one leads a later epoch, which the mute node's log names then.
+        cluster.start_nodes(&[leader]);
+        put_some(cluster, 500 + start, 1);
+        assert_eq!(reason_of(cluster, victim), reason);
+        cluster.kill(victim);
+        cluster.start_nodes(&[victim]);
+        assert_eq!(reason_of(cluster, victim), reason, "start {start}");
+    }
+    counts_for_nothing(cluster, victim);
+}
+
+#[test]
+fn a_node_on_a_rolled_back_disk_neither_votes_nor_leads() {
+    let _alone = crate::one_cluster_at_a_time();
+    let (mut cluster, victim) = rolled_back("");
+    let reason = reason_of(&cluster, victim);
+    println!("mute: {reason}");
+    counts_for_nothing(&mut cluster, victim);
+    stays_so(&mut cluster, victim, &reason);
+}
+
+#[test]
+fn a_node_on_a_rolled_back_log_is_mute_after_every_start() {
+    let _alone = crate::one_cluster_at_a_time();
+    let (mut cluster, victim) = rolled_back("shard-0");
+    let reason = reason_of(&cluster, victim);
+    println!("mute: {reason}");
+    for part in ["had promised epoch", "io_oi peer remove", "io_oi peer add", "io_oi peer promote"] {
+        assert!(reason.contains(part), "the operator is not told: {reason}");
+    }
+    stays_so(&mut cluster, victim, &reason);
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub fn config_of(boot: u32, genesis: &Genesis) -> Config<'_> {
         capacity: Capacity::default(),
         verify: Verify::All,
         promised: Epoch::NONE,
+        past_lost: None,
         lost: None,
     }
 }
@@ -240,6 +241,9 @@ impl World {
                 Effect::Reply { session, receipt } => self.replies.push((session, receipt)),
                 Effect::Wake { at } => self.wake_at = Some(at),
                 Effect::Send { .. } | Effect::Fetch { .. } => panic!("there is nobody to send to"),
+                Effect::KeepMute { .. } => {
+                    panic!("a node alone appends nothing that could hide what it lost")
+                }
             }
         }
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use io_oi_record::{
-    Genesis, Nanos, NodeId, Now, Operation, Proposal, Receipt, RefusalCode, Sequence, SessionId,
+    Epoch, Genesis, Nanos, NodeId, Now, Operation, Proposal, Receipt, RefusalCode, Sequence, SessionId,
     SessionSequence, Signer,
 };
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{
-    AppendIndex, Capacity, Config, Effect, Event, JudgeOrigin, LogKind, Machine, Notice, Origin,
+    AppendIndex, Capacity, Config, Effect, Event, JudgeOrigin, LogKind, Machine, Notice, Origin, PastLost,
     PublishStage, Role, Timers, Verify,
 };
 
@@ -31,6 +31,17 @@ pub struct Node {
     pub withdrawn: Vec<Sequence>,
     pub replies: Vec<(SessionId, Receipt)>,
     pub notices: Vec<Notice>,
+    pub promise: PromiseFile,
+    /// What the promise file was asked for and does not say yet: an epoch, a lost past.
+    promising: Epoch,
+    muting: Option<PastLost>,
+}
+
+/// What a node's promise file says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PromiseFile {
+    pub promised: Epoch,
+    pub past_lost: Option<PastLost>,
 }
 
 /// The cluster. Time goes by in steps; a message takes one.
@@ -88,6 +99,9 @@ impl Net {
                 withdrawn: Vec::new(),
                 replies: Vec::new(),
                 notices: Vec::new(),
+                promise: PromiseFile::default(),
+                promising: Epoch::NONE,
+                muting: None,
             });
             net.start(node);
         }
@@ -119,11 +133,13 @@ impl Net {
             timers: Timers::default(),
             capacity: Capacity { sessions_max: 16, session_window: 64, ..Capacity::default() },
             verify: Verify::All,
-            promised: io_oi_record::Epoch::NONE,
+            promised: it.promise.promised,
+            past_lost: it.promise.past_lost,
             lost: None,
         };
         let mut machine = Machine::new(config).expect("sound");
         (it.recovered, it.durable, it.wake_at) = (it.log.len(), 0, None);
+        it.muting = None;
         it.versions.clear();
         it.committed.clear();
         for place in 0..it.log.len() {
@@ -133,6 +149,9 @@ impl Net {
             self.drain(node);
             machine = self.nodes[node].machine.take().expect("put there just now");
         }
+        let it = &mut self.nodes[node];
+        it.promise.promised = it.promise.promised.max(machine.promised());
+        it.promising = it.promise.promised;
         machine.start(now);
         self.nodes[node].machine = Some(machine);
         self.drain(node);
@@ -242,7 +261,12 @@ impl Net {
             let appended = (self.nodes[node].log.len() - self.nodes[node].recovered) as u64;
             if appended > self.nodes[node].durable && !self.stuck.contains(&node) {
                 self.nodes[node].durable = appended;
+                self.nodes[node].promise.promised = self.nodes[node].promising;
                 self.handle(node, Event::Durable { through: AppendIndex(appended) });
+            }
+            if let Some(past_lost) = self.nodes[node].muting.take_if(|_| !self.stuck.contains(&node)) {
+                self.nodes[node].promise.past_lost = Some(past_lost);
+                self.handle(node, Event::MuteKept);
             }
             if self.nodes[node].wake_at.is_some_and(|at| at <= self.now) {
                 self.nodes[node].wake_at = None;
@@ -269,7 +293,13 @@ impl Net {
                     let verdict = precondition_verdict(&proposal, newest);
                     machine.handle(now, Event::Judged { sequence, verdict });
                 }
-                Effect::Append { kind, bytes, .. } => it.log.push(Frame { kind, bytes: bytes.to_vec() }),
+                Effect::Append { kind, epoch, bytes, .. } => {
+                    it.log.push(Frame { kind, bytes: bytes.to_vec() });
+                    if kind.is_promise() {
+                        it.promising = it.promising.max(epoch);
+                    }
+                }
+                Effect::KeepMute { past_lost } => it.muting = Some(past_lost),
                 Effect::Send { to, bytes, .. } => {
                     let to = ids.iter().position(|id| *id == to).expect("a member");
                     self.flying.push_back((node, to, bytes.to_vec()));

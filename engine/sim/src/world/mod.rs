@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 
 use io_oi_record::{NodeId, Sequence};
+use io_oi_shard::PastLost;
 
 use crate::checkers::{Signing, Standing, Violation, Witness};
 use crate::client::{Client, Habits, Place};
@@ -37,6 +38,7 @@ enum What {
     Flush { node: usize, boot: u32 },
     Wake { node: usize, boot: u32 },
     Fetch { node: usize, boot: u32, sequence: Sequence },
+    KeepMute { node: usize, boot: u32, past_lost: PastLost },
     Start { node: usize },
     Client { client: usize, turn: u64 },
     Fault { place: usize },
@@ -275,6 +277,7 @@ impl World {
             What::Flush { node, boot } => self.flush(node, boot),
             What::Wake { node, boot } => self.wake(node, boot),
             What::Fetch { node, boot, sequence } => self.fetch(node, boot, sequence),
+            What::KeepMute { node, boot, past_lost } => self.keep_mute(node, boot, past_lost),
             What::Start { node } => self.start(node),
             What::Client { client, turn } if self.clients[client].turn == turn => self.client(client),
             What::Client { .. } => {}

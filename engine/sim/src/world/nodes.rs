@@ -6,18 +6,22 @@
 use std::rc::Rc;
 
 use io_oi_record::{Message, NodeId, Sequence};
-use io_oi_shard::{Event, Lane, Notice};
+use io_oi_shard::{Event, Lane, Notice, PastLost};
 
 use super::{What, World};
 use crate::checkers::Said;
 use crate::liar::Told;
 use crate::node::BootFailure;
+use crate::planted::Bug;
 use crate::process::{Io, Out, Process, Stop};
 use crate::sights::Sight;
 use crate::wire::Wire;
 
 const RESTART_NS: u64 = 10_000_000;
 const FETCH_NS: u64 = 100_000;
+
+/// A silenced node is killed once more when it has done so much: by then its log looks whole.
+const SILENCED_STEPS: u64 = 300;
 
 impl World {
     /// Lets a node's process work, and then does what it wants.
@@ -96,6 +100,10 @@ impl World {
                     }
                 }
                 Out::Notice(notice) => self.notice(node, notice),
+                Out::KeepMute { past_lost } => {
+                    let at = self.time + self.flush_takes(node);
+                    self.at(at, What::KeepMute { node, boot, past_lost });
+                }
                 Out::Fetch { sequence } => {
                     self.at(self.time + FETCH_NS, What::Fetch { node, boot, sequence })
                 }
@@ -238,6 +246,20 @@ impl World {
         }
     }
 
+    /// The promise file says that the node is mute for good; whoever dies before that finds it anew.
+    pub(super) fn keep_mute(&mut self, node: usize, boot: u32, past_lost: PastLost) {
+        if self.nodes[node].boot == boot && self.is_awake(node, || What::KeepMute { node, boot, past_lost }) {
+            self.nodes[node].is_silenced = true;
+            if self.bug != Some(Bug::ForgetsMute) {
+                self.nodes[node].past_lost.get_or_insert(past_lost);
+            }
+            self.with_process(node, |process, io| process.handle(io, Event::MuteKept));
+            if self.time < self.scenario.calm_at {
+                self.nodes[node].kill_after.get_or_insert(SILENCED_STEPS);
+            }
+        }
+    }
+
     /// Starts a node whose time has come.
     pub(super) fn start(&mut self, node: usize) {
         let it = &mut self.nodes[node];
@@ -263,6 +285,7 @@ impl World {
         self.story
             .tell(self.time, format_args!("n{node} starts (boot {}): {started:?}", self.nodes[node].boot));
         self.note_leading(node);
+        self.look_for_silence(node);
         self.do_all(node);
         match started {
             Ok(()) => {}
@@ -275,6 +298,18 @@ impl World {
                 let what = format!("n{node} does not start: {what}");
                 self.witness.note(self.time, "recovery", Err(what));
             }
+        }
+    }
+
+    /// Whoever was mute for good once is so after every start.
+    fn look_for_silence(&mut self, node: usize) {
+        let it = &self.nodes[node];
+        let Some(process) = it.process.as_ref().filter(|_| it.is_silenced) else { return };
+        if process.machine.mute().is_some() {
+            self.sights.see(Sight::MuteAgain);
+        } else {
+            let what = format!("n{node} was mute for good and is not after a restart");
+            self.witness.note(self.time, "signing", Err(what));
         }
     }
 
