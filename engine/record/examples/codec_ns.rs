@@ -102,6 +102,7 @@ fn record(sequence: u64) -> Record<'static> {
         verdict: Verdict::Accept,
         key: &KEY,
         value: &VALUE,
+        effects: io_oi_record::Effects::NONE,
     }
 }
 

@@ -53,6 +53,26 @@ pub enum ShapeError {
     /// An accepted receipt names the sequence it was accepted at.
     #[error("an accepted receipt must name its sequence: fill it in")]
     AcceptedWithoutSequence,
+    /// Effects stand where none belong, or are missing where they do.
+    #[error("effects stand in a record exactly when its verdict is accept-with-writes")]
+    EffectsMisplaced,
+    /// Bytes of effects that are no writes.
+    #[error("the effects are not a list of cell writes: the arbitrator's answer was not checked")]
+    EffectsMalformed,
+    /// A key is written twice by one record.
+    #[error("the effects write one key twice: each key is written once")]
+    EffectsTwice,
+    /// More writes than allowed.
+    #[error("the effects are more than 16 writes: split the proposal")]
+    EffectsTooMany,
+    /// More bytes of effects than allowed, or than the value leaves room for.
+    #[error(
+        "the effects have {bytes} bytes, at most 4096 are allowed, and 65536 together with the value: shorten them"
+    )]
+    EffectsTooLong {
+        /// Their bytes.
+        bytes: usize,
+    },
 }
 
 impl ShapeError {

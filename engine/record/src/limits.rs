@@ -17,6 +17,12 @@ pub const KEY_BYTES_MAX: usize = 512;
 /// Longest value in bytes: one slab of the largest size class, 16 of which still fit into one block.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
+/// Most writes that an arbitrator adds to one proposal.
+pub const EFFECTS_MAX: usize = 16;
+/// Most bytes of them: a block keeps this much free for the record whose effects are not known yet. They share
+/// [`VALUE_BYTES_MAX`] with the proposal's own value, so that the longest record does not grow by them.
+pub const EFFECTS_BYTES_MAX: usize = 4096;
+
 /// Longest encoded proposal in bytes.
 pub const PROPOSAL_BYTES_MAX: usize = PROPOSAL_HEAD_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
 /// Longest encoded record in bytes.
@@ -112,6 +118,7 @@ pub const SESSION_FLOORS_MAX: usize = 64;
 
 const _: () = assert!(KEY_BYTES_MIN >= 1 && KEY_BYTES_MIN <= KEY_BYTES_MAX);
 const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize, "heads carry key lengths as u16");
+const _: () = assert!(EFFECTS_BYTES_MAX <= VALUE_BYTES_MAX, "effects take their room from the value");
 const _: () = assert!(VALUE_BYTES_MAX <= u32::MAX as usize, "heads carry value lengths as u32");
 const _: () =
     assert!(HEADER_BYTES + RECORD_BYTES_MAX <= BLOCK_BYTES_MAX, "the largest record must fit a block");

@@ -5,9 +5,11 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::codec::{FORMAT_VERSION, Noun, layout, read_head, write_head};
+use crate::effects::{Effect, Effects};
 use crate::error::{DecodeError, EncodeError, ShapeError};
 use crate::hash::Domain;
 use crate::ids::{Hash, NodeTag, Sequence, SessionId, SessionSequence};
+use crate::limits::{EFFECTS_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::proposal::{Durability, Operation, Precondition, PreconditionTag, Proposal};
 use crate::proposal::{check_lengths, check_shape};
 use crate::verdict::{Verdict, VerdictTag};
@@ -33,9 +35,11 @@ pub struct Record<'a> {
     pub key: &'a [u8],
     /// As in the proposal.
     pub value: &'a [u8],
+    /// What an arbitrator has written together with it: there exactly when the verdict is `AcceptWithWrites`.
+    pub effects: Effects<'a>,
 }
 
-/// The archived head: everything but key and value.
+/// The archived head: everything but key, value and effects.
 #[derive(Archive, Serialize, Deserialize)]
 struct RecordHead {
     kind: u8,
@@ -46,7 +50,8 @@ struct RecordHead {
     verdict: VerdictTag,
     key_bytes: u16,
     value_bytes: u32,
-    refusal: u32,
+    /// The refusal's number when refused, the bytes of the effects when accepted with writes, else 0.
+    detail: u32,
     sequence: u64,
     session_node: u64,
     session_boot: u32,
@@ -55,16 +60,16 @@ struct RecordHead {
     expected_sequence: u64,
 }
 
-/// Bytes in front of key and value.
+/// Bytes in front of key, value and effects.
 pub const RECORD_HEAD_BYTES: usize = size_of::<ArchivedRecordHead>();
 layout!(
     ArchivedRecordHead, 56: kind 0, version 1, operation 2, precondition 3, durability 4, verdict 5, key_bytes 6,
-    value_bytes 8, refusal 12, sequence 16, session_node 24, session_boot 32, session_counter 36,
+    value_bytes 8, detail 12, sequence 16, session_node 24, session_boot 32, session_counter 36,
     session_sequence 40, expected_sequence 48
 );
 
 impl<'a> Record<'a> {
-    /// The record of a judged proposal.
+    /// The record of a judged proposal to which nothing was added.
     #[must_use]
     pub const fn of(
         sequence: Sequence,
@@ -73,6 +78,7 @@ impl<'a> Record<'a> {
         verdict: Verdict,
     ) -> Record<'a> {
         Record {
+            effects: Effects::NONE,
             sequence,
             session,
             session_sequence: proposal.session_sequence,
@@ -83,6 +89,23 @@ impl<'a> Record<'a> {
             key: proposal.key,
             value: proposal.value,
         }
+    }
+
+    /// The same, with what its arbitrator wrote together with it.
+    #[must_use]
+    pub const fn with_effects(self, effects: Effects<'a>) -> Record<'a> {
+        Record { effects, ..self }
+    }
+
+    /// Every key that it writes when accepted, with the value or `None` for a removal: the proposal's own first, unless an
+    /// effect on the same key stands in its place, then the effects in their order.
+    pub fn writes(&self) -> impl Iterator<Item = Effect<'a>> {
+        let (key, effects) = (self.key, self.effects);
+        let value = (self.operation == Operation::Put).then_some(self.value);
+        let is_writing = self.operation.has_key() && self.verdict.is_accepted();
+        let is_amended = effects.iter().any(|effect| effect.key == key);
+        let own = (is_writing && !is_amended).then_some(Effect { key, value });
+        own.into_iter().chain(effects.iter())
     }
 
     /// The proposal that it decided.
@@ -102,7 +125,7 @@ impl<'a> Record<'a> {
     #[must_use]
     #[inline]
     pub const fn encoded_bytes(&self) -> usize {
-        RECORD_HEAD_BYTES + self.key.len() + self.value.len()
+        RECORD_HEAD_BYTES + self.key.len() + self.value.len() + self.effects.as_bytes().len()
     }
 
     /// Writes the encoding to the front of `out` and returns its length. Allocates nothing.
@@ -113,9 +136,11 @@ impl<'a> Record<'a> {
         let out = out.get_mut(..needed).ok_or(EncodeError::NoRoom { needed, found })?;
         let (head, payload) = out.split_at_mut(RECORD_HEAD_BYTES);
         write_head(&self.head(), head);
-        let (key, value) = payload.split_at_mut(self.key.len());
+        let (key, payload) = payload.split_at_mut(self.key.len());
+        let (value, effects) = payload.split_at_mut(self.value.len());
         key.copy_from_slice(self.key);
         value.copy_from_slice(self.value);
+        effects.copy_from_slice(self.effects.as_bytes());
         Ok(needed)
     }
 
@@ -136,14 +161,18 @@ impl<'a> Record<'a> {
         let noun = Noun::Record;
         let (head, payload) = read_head::<RecordHead>(noun, bytes)?;
         let (key_bytes, value_bytes) = (head.key_bytes as usize, head.value_bytes as usize);
+        let effects_bytes =
+            if head.verdict == VerdictTag::AcceptWithWrites { head.detail as usize } else { 0 };
         check_lengths(key_bytes, value_bytes)?;
-        if payload.len() < key_bytes + value_bytes {
-            let named = RECORD_HEAD_BYTES + key_bytes + value_bytes;
+        check_effects_length(value_bytes, effects_bytes)?;
+        if payload.len() < key_bytes + value_bytes + effects_bytes {
+            let named = RECORD_HEAD_BYTES + key_bytes + value_bytes + effects_bytes;
             return Err(DecodeError::LengthMismatch { noun, named, found: bytes.len() });
         }
         let (key, behind_key) = payload.split_at(key_bytes);
-        let (value, rest) = behind_key.split_at(value_bytes);
-        let record = Record::from_head(&head, key, value)?;
+        let (value, behind_value) = behind_key.split_at(value_bytes);
+        let (effects, rest) = behind_value.split_at(effects_bytes);
+        let record = Record::from_head(&head, key, value, Effects::check(effects)?)?;
         record.check()?;
         Ok((record, rest))
     }
@@ -156,7 +185,7 @@ impl<'a> Record<'a> {
         assert_eq!(self.check(), Ok(()), "only a well-shaped record has a hash");
         let mut head = [0; RECORD_HEAD_BYTES];
         write_head(&self.head(), &mut head);
-        Domain::Record.hash_parts(&[&head, self.key, self.value])
+        Domain::Record.hash_parts(&[&head, self.key, self.value, self.effects.as_bytes()])
     }
 
     /// Hash of one record's encoded bytes.
@@ -169,6 +198,11 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn check(&self) -> Result<(), ShapeError> {
         check_shape(self.operation, self.precondition, self.key, self.value)?;
+        check_effects_length(self.value.len(), self.effects.as_bytes().len())?;
+        let has_writes = self.verdict == Verdict::AcceptWithWrites;
+        if has_writes == self.effects.is_empty() || (has_writes && !self.operation.has_key()) {
+            return Err(ShapeError::EffectsMisplaced);
+        }
         if self.sequence.is_none() {
             return Err(ShapeError::SequenceZero);
         }
@@ -182,6 +216,11 @@ impl<'a> Record<'a> {
     fn head(&self) -> RecordHead {
         let (precondition, expected_sequence) = self.precondition.to_tag();
         let (verdict, refusal) = self.verdict.to_tag();
+        let detail = if verdict == VerdictTag::AcceptWithWrites {
+            self.effects.as_bytes().len() as u32
+        } else {
+            refusal
+        };
         RecordHead {
             kind: Noun::Record as u8,
             version: FORMAT_VERSION,
@@ -191,7 +230,7 @@ impl<'a> Record<'a> {
             verdict,
             key_bytes: self.key.len() as u16,
             value_bytes: self.value.len() as u32,
-            refusal,
+            detail,
             sequence: self.sequence.0,
             session_node: self.session.node.0,
             session_boot: self.session.boot,
@@ -202,9 +241,15 @@ impl<'a> Record<'a> {
     }
 
     #[inline]
-    fn from_head(head: &RecordHead, key: &'a [u8], value: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+    fn from_head(
+        head: &RecordHead,
+        key: &'a [u8],
+        value: &'a [u8],
+        effects: Effects<'a>,
+    ) -> Result<Record<'a>, DecodeError> {
         let precondition = Precondition::from_tag(head.precondition, head.expected_sequence);
-        let verdict = Verdict::from_tag(head.verdict, head.refusal)?;
+        let refusal = if effects.is_empty() { head.detail } else { 0 };
+        let verdict = Verdict::from_tag(head.verdict, refusal)?;
         let (Some(precondition), Some(verdict)) = (precondition, verdict) else {
             return Err(DecodeError::ReservedNotZero { noun: Noun::Record });
         };
@@ -222,6 +267,17 @@ impl<'a> Record<'a> {
             verdict,
             key,
             value,
+            effects,
         })
     }
+}
+
+/// Effects take their room from what a value may have, so that they make no record longer than the limit.
+fn check_effects_length(value_bytes: usize, effects_bytes: usize) -> Result<(), ShapeError> {
+    if effects_bytes > EFFECTS_BYTES_MAX
+        || (effects_bytes > 0 && value_bytes + effects_bytes > VALUE_BYTES_MAX)
+    {
+        return Err(ShapeError::EffectsTooLong { bytes: effects_bytes });
+    }
+    Ok(())
 }

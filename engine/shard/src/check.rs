@@ -3,7 +3,7 @@
 //! Invariant: a record of a leader is shown only after this node has judged it itself, as far as its configuration asks
 //! for that. [P-36]
 
-use io_oi_record::{Operation, Sequence, Verdict};
+use io_oi_record::{Effects, Operation, Sequence, Verdict};
 
 use crate::config::Verify;
 use crate::machine::Machine;
@@ -36,10 +36,10 @@ impl Machine {
     }
 
     /// What this node's own judge says about a record of the leader.
-    pub(crate) fn handle_judged_again(&mut self, sequence: Sequence, verdict: Verdict) {
+    pub(crate) fn handle_judged_again(&mut self, sequence: Sequence, verdict: Verdict, effects: Effects<'_>) {
         self.checking = None;
         let flight = self.flights.holding(sequence).expect("a record that is judged again is unfinished");
-        let is_same = flight.note(sequence).verdict == verdict;
+        let is_same = flight.note(sequence).verdict == verdict && flight.record(sequence).effects == effects;
         self.checked = sequence;
         if !is_same {
             self.doubt_verdict(sequence);

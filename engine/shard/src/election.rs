@@ -159,6 +159,7 @@ impl Machine {
             verdict: Verdict::Accept,
             key: &[],
             value: &[],
+            effects: io_oi_record::Effects::NONE,
         };
         let (epoch, time) = (self.flights.filled().epoch, self.flights.filled().time);
         self.sessions.apply(&start, epoch, time).expect("a start record belongs to no session");

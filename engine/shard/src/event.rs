@@ -3,7 +3,7 @@
 //! Invariant: an event is all that the machine ever learns, an effect all that it ever asks for.
 
 use io_oi_record::{
-    Epoch, Nanos, NodeId, Operation, Precondition, Proposal, Receipt, Record, RefusalCode, Sequence,
+    Effects, Epoch, Nanos, NodeId, Operation, Precondition, Proposal, Receipt, Record, RefusalCode, Sequence,
     SessionId, SessionSequence, Verdict,
 };
 
@@ -27,6 +27,8 @@ pub enum Event<'a> {
         sequence: Sequence,
         /// What the judge said.
         verdict: Verdict,
+        /// What it wrote together with it: there exactly with [`Verdict::AcceptWithWrites`].
+        effects: Effects<'a>,
     },
     /// The world refuses the proposal of the last [`Effect::Judge`] without a place: no room, shutting down. Never for
     /// one of a follower's, which has its place already.

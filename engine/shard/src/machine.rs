@@ -26,8 +26,8 @@ use io_oi_record::limits::{
 };
 use io_oi_record::message::FORWARD_ENTRY_HEAD_BYTES;
 use io_oi_record::{
-    Ballot, Durability, Epoch, Hash, Nanos, NodeId, Now, Operation, Proposal, Receipt, Record, RefusalCode,
-    Round, Sequence, SessionId, SessionSequence, Signer, Verdict,
+    Ballot, Durability, Effects, Epoch, Hash, Nanos, NodeId, Now, Operation, Proposal, Receipt, Record,
+    RefusalCode, Round, Sequence, SessionId, SessionSequence, Signer, Verdict,
 };
 
 use crate::appends::Appends;
@@ -348,7 +348,7 @@ impl Machine {
             Event::Submitted { origin, session, proposal } => {
                 self.handle_submitted(origin, session, &proposal)
             }
-            Event::Judged { sequence, verdict } => self.handle_judged(sequence, verdict),
+            Event::Judged { sequence, verdict, effects } => self.handle_judged(sequence, verdict, effects),
             Event::Durable { through } => self.handle_durable(through),
             Event::Received { .. } if self.muteness.waits() => {} // As if it were lost on the way. [P-44]
             Event::Received { from, bytes } => self.handle_received(from, bytes),
@@ -569,18 +569,13 @@ impl Machine {
         self.certifying.push(session, answer, 1);
     }
 
-    fn handle_judged(&mut self, sequence: Sequence, verdict: Verdict) {
+    fn handle_judged(&mut self, sequence: Sequence, verdict: Verdict, effects: Effects<'_>) {
         if self.checking == Some(sequence) {
-            return self.handle_judged_again(sequence, verdict);
+            return self.handle_judged_again(sequence, verdict, effects);
         }
         assert_eq!(self.pending.state, State::Asked, "a verdict answers the judge effect before it");
         assert_eq!(sequence, self.next_sequence(), "a verdict names the sequence that was judged");
-        assert_ne!(
-            verdict,
-            Verdict::AcceptWithWrites,
-            "records have no place for an arbitrator's writes yet"
-        );
-        self.sequence_pending(verdict);
+        self.sequence_judged(verdict, effects);
     }
 
     /// The world has no room for the pending proposal: it is refused without a place. [P-64]
@@ -595,14 +590,19 @@ impl Machine {
         }
     }
 
-    /// The pending proposal becomes the next record. [P-60]
+    /// The pending proposal becomes the next record, with nothing added to it. [P-60]
     pub(crate) fn sequence_pending(&mut self, verdict: Verdict) {
+        self.sequence_judged(verdict, Effects::NONE);
+    }
+
+    fn sequence_judged(&mut self, verdict: Verdict, effects: Effects<'_>) {
         let proposal = self.pending.proposal();
         let sequence = self.flights.filled().next_sequence();
         let lies =
             planted!(self, WrongVerdict) && proposal.operation.has_key() && sequence.0.is_multiple_of(16);
-        let verdict = if lies { Verdict::Refuse(RefusalCode::PreconditionFailed) } else { verdict };
-        let record = Record::of(sequence, self.pending.session, &proposal, verdict);
+        let lie = (Verdict::Refuse(RefusalCode::PreconditionFailed), Effects::NONE);
+        let (verdict, effects) = if lies { lie } else { (verdict, effects) };
+        let record = Record::of(sequence, self.pending.session, &proposal, verdict).with_effects(effects);
         let filling = self.flights.filling();
         let is_governance = proposal.operation == Operation::Govern;
         let applied = self.sessions.apply(&record, filling.epoch, filling.time);

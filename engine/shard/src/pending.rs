@@ -5,7 +5,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use io_oi_record::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use io_oi_record::limits::{EFFECTS_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use io_oi_record::record::RECORD_HEAD_BYTES;
 use io_oi_record::{Durability, NodeId, Operation, Precondition, Proposal, SessionId, SessionSequence};
 
@@ -97,8 +97,10 @@ impl Pending {
         }
     }
 
-    /// Length of the record that it will be.
-    pub(crate) fn record_bytes(&self) -> usize {
-        RECORD_HEAD_BYTES + self.key_bytes + self.value_bytes
+    /// Longest record that it can be: what its arbitrator writes with it is not known yet.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        let effects_bytes = if self.operation.has_key() { EFFECTS_BYTES_MAX } else { 0 };
+        let room = VALUE_BYTES_MAX.max(self.value_bytes);
+        RECORD_HEAD_BYTES + self.key_bytes + (self.value_bytes + effects_bytes).min(room)
     }
 }

@@ -206,7 +206,7 @@ impl Machine {
             return None;
         }
         assert_eq!(self.pending.state, State::Arrived, "answer the judge effect before the next poll");
-        if !self.flights.filled().has_room_for(self.pending.record_bytes()) {
+        if !self.flights.filled().has_room_for(self.pending.record_bytes_max()) {
             return if self.append_due.is_none() && self.may_launch() { self.next_block() } else { None };
         }
         self.open_block();

@@ -5,7 +5,7 @@
 use io_oi_consensus as consensus;
 use io_oi_consensus::{EpochClaim, EpochPromise, LogWhole, NoteError, Seal};
 use io_oi_record::evidence::SignedEvidence;
-use io_oi_record::{Block, DecodeError, Operation, QuorumCertificate, Record, Sequence, Verdict};
+use io_oi_record::{Block, DecodeError, Operation, QuorumCertificate, Record, Sequence};
 
 use crate::event::LogKind;
 use crate::machine::{Machine, Phase};
@@ -96,9 +96,6 @@ impl Machine {
         if (record.operation == Operation::StartEpoch) != must_start {
             return Err(RecoverError::StartMisplaced { sequence }); // [P-25]
         }
-        if record.verdict == Verdict::AcceptWithWrites {
-            return Err(RecoverError::WritesUnknown { sequence });
-        }
         let applied = self.sessions.apply(record, block.header.epoch, block.header.time);
         applied.map_err(|_| RecoverError::SessionBroken { sequence })?;
         if record.operation == Operation::Govern && !self.follow_governance(record) {
@@ -140,12 +137,6 @@ pub enum RecoverError {
     /// A governance record whose verdict does not follow from the log before it. [P-90]
     #[error("the governance record at sequence {sequence} has a verdict that the log before it contradicts")]
     GovernanceWrong {
-        /// The record.
-        sequence: Sequence,
-    },
-    /// A record with writes of an arbitrator, which this program cannot read.
-    #[error("the record at sequence {sequence} carries an arbitrator's writes: use a newer program")]
-    WritesUnknown {
         /// The record.
         sequence: Sequence,
     },

@@ -22,6 +22,7 @@ fn block(verdict: Verdict) -> (BlockHeader, Vec<u8>) {
         verdict: Verdict::Accept,
         key: b"",
         value: b"",
+        effects: io_oi_record::Effects::NONE,
     };
     let open = Record { sequence: Sequence(2), session, operation: Operation::OpenSession, ..start };
     let put = Record {

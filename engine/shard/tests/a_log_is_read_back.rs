@@ -4,7 +4,7 @@ mod support;
 
 use io_oi_consensus::{EpochClaim, LogWhole, RecoverError as LogError, Seal};
 use io_oi_record::{
-    Block, BlockBuilder, BlockHeader, Epoch, HeaderParts, Nanos, Now, Operation, Record, Sequence,
+    Block, BlockBuilder, BlockHeader, Effects, Epoch, HeaderParts, Nanos, Now, Operation, Record, Sequence,
     SessionSequence, Verdict,
 };
 use io_oi_shard::{Config, Event, LogKind, Lost, Machine, MuteReason, PastLost, PublishStage, RecoverError};
@@ -216,10 +216,10 @@ fn a_start_record_stands_only_at_the_beginning_of_an_epoch() {
 }
 
 #[test]
-fn a_verdict_with_writes_is_refused_by_this_version() {
-    let record = Record { verdict: Verdict::AcceptWithWrites, ..record(3, 1, 1) };
-    let unknown = Some(RecoverError::WritesUnknown { sequence: Sequence(3) });
-    assert_eq!(recover(&with_block(&[record])).err(), unknown);
+fn what_an_arbitrator_wrote_together_with_a_record_is_read_back() {
+    let effects = Effects::check(b"\x01\0\0\0\x01\0\0\0kv").expect("one write");
+    let record = Record { verdict: Verdict::AcceptWithWrites, effects, ..record(3, 1, 1) };
+    assert!(recover(&with_block(&[record])).is_ok());
 }
 
 #[test]

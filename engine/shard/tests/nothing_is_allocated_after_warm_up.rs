@@ -83,7 +83,10 @@ impl Runner {
             match effect {
                 Effect::Judge { sequence, proposal, .. } => {
                     let verdict = precondition_verdict(&proposal, self.newest);
-                    self.machine.handle(Now::at(self.now), Event::Judged { sequence, verdict });
+                    self.machine.handle(
+                        Now::at(self.now),
+                        Event::Judged { sequence, verdict, effects: io_oi_record::Effects::NONE },
+                    );
                 }
                 Effect::Append { index, kind, .. } => {
                     self.appended = index.0;

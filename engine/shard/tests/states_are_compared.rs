@@ -23,6 +23,7 @@ fn block() -> (BlockHeader, Vec<u8>) {
         verdict: Verdict::Accept,
         key: b"",
         value: b"",
+        effects: io_oi_record::Effects::NONE,
     };
     let mut builder = BlockBuilder::with_limits(1 << 16, 1024);
     builder.push(&start).expect("has room");

@@ -182,7 +182,10 @@ impl Process {
                         let code = RefusalCode::DiskFull;
                         self.machine.handle(io.now, Event::Declined { sequence, code });
                     } else {
-                        self.machine.handle(io.now, Event::Judged { sequence, verdict });
+                        self.machine.handle(
+                            io.now,
+                            Event::Judged { sequence, verdict, effects: io_oi_record::Effects::NONE },
+                        );
                     }
                 }
                 Effect::Append { index, kind, epoch, sequence, bytes } => {

@@ -15,7 +15,7 @@ use io_oi_shm::{HashSeed, hot};
 use io_oi_wal::{BlockIndex, Damage, Frame, LogIndex, VisitorError, Wal};
 
 use super::boot::{Boot, BootReason, RecoveryProgress, log_config, seed};
-use super::world::{block_index, note_block, shown_value, stamp};
+use super::world::{block_index, note_block, stamp};
 use crate::config::{ConsensusConfig, VerifySetting};
 
 /// What a log was read into.
@@ -178,8 +178,10 @@ fn recover_frame(
         let Effect::Publish { stage: PublishStage::Committed, epoch, time, record } = effect else {
             unreachable!("a machine that reads its log only shows what it proves, not {effect:?}")
         };
-        hot.publish_committed(record.key, shown_value(&record), stamp(epoch, time, &record))
-            .map_err(BootReason::HotTierTooSmall)?;
+        for write in record.writes() {
+            hot.publish_committed(write.key, write.value, stamp(epoch, time, &record))
+                .map_err(BootReason::HotTierTooSmall)?;
+        }
     }
     Ok(())
 }

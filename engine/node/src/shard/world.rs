@@ -139,7 +139,7 @@ impl<J: Judge> World<J> {
                     let event = match self.admit_judged(origin, &proposal) {
                         Ok(()) => {
                             let verdict = self.judge(&Case { sequence, epoch, time, session, proposal });
-                            Event::Judged { sequence, verdict }
+                            Event::Judged { sequence, verdict, effects: io_oi_record::Effects::NONE }
                         }
                         Err(code) => Event::Declined { sequence, code },
                     };
@@ -263,7 +263,9 @@ impl<J: Judge> World<J> {
                 self.publish_committed(epoch, time, &record);
             }
             Effect::Publish { stage: PublishStage::Withdrawn, record, .. } => {
-                self.hot.discard_tentative(record.key, hot::Sequence(record.sequence.get()));
+                for write in record.writes() {
+                    self.hot.discard_tentative(write.key, hot::Sequence(record.sequence.get()));
+                }
                 self.tally.withdrawn += 1;
             }
             Effect::Fetch { sequence } => match self.locate(sequence) {
@@ -319,16 +321,20 @@ impl<J: Judge> World<J> {
     }
 
     fn publish_tentative(&mut self, epoch: Epoch, time: Nanos, record: &Record<'_>) {
-        let shown = self.hot.publish_tentative(record.key, shown_value(record), stamp(epoch, time, record));
-        if let Err(full) = shown {
-            self.fail(format!("a write that was admitted found no room in the hot tier: {full}"));
+        for write in record.writes() {
+            let shown = self.hot.publish_tentative(write.key, write.value, stamp(epoch, time, record));
+            if let Err(full) = shown {
+                return self.fail(format!("a write that was admitted found no room in the hot tier: {full}"));
+            }
         }
     }
 
     fn publish_committed(&mut self, epoch: Epoch, time: Nanos, record: &Record<'_>) {
-        let shown = self.hot.publish_committed(record.key, shown_value(record), stamp(epoch, time, record));
-        if let Err(full) = shown {
-            return self.fail(full.to_string());
+        for write in record.writes() {
+            let shown = self.hot.publish_committed(write.key, write.value, stamp(epoch, time, record));
+            if let Err(full) = shown {
+                return self.fail(full.to_string());
+            }
         }
         let bytes = encode_feed_frame(epoch, time, record, &mut self.feed_frame);
         self.feed.publish(&self.feed_frame[..bytes]);
@@ -435,11 +441,6 @@ impl Surroundings for HotAndKeys<'_> {
     fn owns(&self, key: &[u8]) -> bool {
         self.keys.holds(key)
     }
-}
-
-/// What a record leaves under its key: a value, or nothing.
-pub(super) fn shown_value<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
-    (record.operation == Operation::Put).then_some(record.value)
 }
 
 /// The hot tier's words for a record's place.

@@ -292,6 +292,7 @@ fn start_of_epoch(key: &Signer, tip: &BlockHeader, epoch: Epoch, salt: u64) -> (
         verdict: Verdict::Accept,
         key: &[],
         value: &[],
+        effects: io_oi_record::Effects::NONE,
     };
     builder.push(&record).expect("an empty block has room");
     let header = builder.seal(HeaderParts {

@@ -16,6 +16,7 @@ fn put(sequence: u64, value: &[u8]) -> Record<'_> {
         verdict: Verdict::Accept,
         key: b"key",
         value,
+        effects: io_oi_record::Effects::NONE,
     }
 }
 

@@ -99,6 +99,7 @@ pub(crate) fn records() -> [Record<'static>; 4] {
         verdict: Verdict::Accept,
         key: b"",
         value: b"",
+        effects: io_oi_record::Effects::NONE,
     };
     [start, put, delete, judged]
 }

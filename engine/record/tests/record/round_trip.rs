@@ -32,7 +32,25 @@ fn refusals() -> impl Strategy<Value = RefusalCode> {
 }
 
 fn verdicts() -> impl Strategy<Value = Verdict> {
-    prop_oneof![Just(Verdict::Accept), Just(Verdict::AcceptWithWrites), refusals().prop_map(Verdict::Refuse)]
+    prop_oneof![Just(Verdict::Accept), refusals().prop_map(Verdict::Refuse)]
+}
+
+/// Writes of an arbitrator, encoded as FORMAT.md draws them; none quite often.
+fn effects() -> impl Strategy<Value = Vec<u8>> {
+    let write = (vec(any::<u8>(), 1..20), proptest::option::of(vec(any::<u8>(), 0..60)));
+    proptest::collection::btree_map(
+        write.clone().prop_map(|(key, _)| key),
+        write.prop_map(|(_, value)| value),
+        0..8,
+    )
+    .prop_map(|writes| {
+        let encode = |(key, value): (Vec<u8>, Option<Vec<u8>>)| {
+            let head = [key.len() as u16, u16::from(value.is_none())].map(u16::to_le_bytes).concat();
+            let value = value.unwrap_or_default();
+            [head, (value.len() as u32).to_le_bytes().to_vec(), key, value].concat()
+        };
+        writes.into_iter().flat_map(encode).collect()
+    })
 }
 
 fn sessions() -> impl Strategy<Value = SessionId> {
@@ -169,9 +187,13 @@ proptest! {
     #[test]
     fn records_come_back_and_hash_like_their_bytes(
         (operation, precondition, key, value) in payloads(),
-        (durability, verdict, session) in (durabilities(), verdicts(), sessions()),
+        (durability, verdict, session, written) in (durabilities(), verdicts(), sessions(), effects()),
         (sequence, session_sequence) in (1..=u64::MAX, 1..=u64::MAX),
     ) {
+        let takes_writes = operation.has_key() && value.len() + written.len() <= VALUE_BYTES_MAX;
+        let has_writes = verdict == Verdict::Accept && takes_writes && !written.is_empty();
+        let verdict = if has_writes { Verdict::AcceptWithWrites } else { verdict };
+        let effects = Effects::check(if has_writes { &written } else { &[] }).expect("well-shaped");
         let record = Record {
             sequence: Sequence(sequence),
             session,
@@ -181,8 +203,7 @@ proptest! {
             durability,
             verdict,
             key: &key,
-            value: &value,
-        };
+            value: &value, effects, };
         let bytes = encoded_record(&record);
         prop_assert_eq!(Record::decode(&bytes), Ok(record));
         prop_assert_eq!(record.hash(), Record::hash_encoded(&bytes));
@@ -190,7 +211,8 @@ proptest! {
         let feed_bytes = encoded_published(&published);
         prop_assert_eq!(Published::decode(&feed_bytes), Ok(published));
         prop_assert!(feed_bytes.ends_with(&bytes), "the feed carries the record's own encoding");
-        prop_assert_eq!(Record::of(record.sequence, session, &record.proposal(), verdict), record);
+        let again = Record::of(record.sequence, session, &record.proposal(), verdict);
+        prop_assert_eq!(again.with_effects(effects), record);
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn log_of(steps: &[Step]) -> Vec<Record<'static>> {
             verdict: if step.is_refused { refusal } else { Verdict::Accept },
             key: if step.operation.has_key() { b"key" } else { b"" },
             value: b"",
+            effects: io_oi_record::Effects::NONE,
         };
         if apply(&mut table, &record).is_ok() {
             *highest = session_sequence.max(*highest);
@@ -111,6 +112,7 @@ fn assert_same(mut one: Sessions, mut other: Sessions, sequence: u64) {
             verdict: Verdict::Accept,
             key: b"",
             value: b"",
+            effects: io_oi_record::Effects::NONE,
         };
         apply(&mut one, &open).expect("never seen");
         apply(&mut other, &open).expect("never seen");
@@ -182,6 +184,7 @@ fn limbo_is_bounded_and_emptied_by_commits() {
         verdict: Verdict::Accept,
         key: b"",
         value: b"",
+        effects: io_oi_record::Effects::NONE,
     };
     let full = (SESSIONS_MAX + LIMBO_MAX) as u64;
     for sequence in 1..=full {
@@ -261,6 +264,7 @@ fn an_operators_change_under_a_nodes_own_session_needs_no_open_session() {
         verdict: Verdict::Accept,
         key: b"",
         value: b"signed",
+        effects: io_oi_record::Effects::NONE,
     };
     assert_eq!(apply(&mut table, &govern), Ok(()));
     let client = Record { sequence: Sequence(2), session: session(1), ..govern };

@@ -43,7 +43,11 @@ impl Follower {
             match self.machine.poll_effect() {
                 None => break,
                 Some(Effect::Judge { sequence, .. }) => {
-                    event = Some(Event::Judged { sequence, verdict: Verdict::Accept });
+                    event = Some(Event::Judged {
+                        sequence,
+                        verdict: Verdict::Accept,
+                        effects: io_oi_record::Effects::NONE,
+                    });
                 }
                 Some(Effect::Append { index, kind, .. }) => {
                     self.appended.push(kind);

@@ -219,7 +219,10 @@ impl World {
                     let newest = self.newest.get(proposal.key).filter(|(_, is_there)| *is_there);
                     let verdict = precondition_verdict(&proposal, newest.map(|(sequence, _)| *sequence));
                     self.judged.push(sequence);
-                    self.machine.handle(Now::at(self.now), Event::Judged { sequence, verdict });
+                    self.machine.handle(
+                        Now::at(self.now),
+                        Event::Judged { sequence, verdict, effects: io_oi_record::Effects::NONE },
+                    );
                 }
                 Effect::Append { index, kind, bytes, .. } => {
                     self.log.push(Frame { kind, bytes: bytes.to_vec() });
@@ -306,5 +309,5 @@ pub fn refused(receipt: &Receipt) -> Option<RefusalCode> {
 }
 
 pub fn accept(sequence: Sequence) -> Event<'static> {
-    Event::Judged { sequence, verdict: Verdict::Accept }
+    Event::Judged { sequence, verdict: Verdict::Accept, effects: io_oi_record::Effects::NONE }
 }

@@ -291,7 +291,10 @@ impl Net {
                     let newest = it.versions.get(proposal.key).and_then(|versions| versions.last());
                     let newest = newest.filter(|(_, value)| value.is_some()).map(|(sequence, _)| *sequence);
                     let verdict = precondition_verdict(&proposal, newest);
-                    machine.handle(now, Event::Judged { sequence, verdict });
+                    machine.handle(
+                        now,
+                        Event::Judged { sequence, verdict, effects: io_oi_record::Effects::NONE },
+                    );
                 }
                 Effect::Append { kind, epoch, bytes, .. } => {
                     it.log.push(Frame { kind, bytes: bytes.to_vec() });
