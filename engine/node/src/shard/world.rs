@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use io_oi_record::limits::RECORD_BYTES_MAX;
 use io_oi_record::published::{PUBLISHED_HEAD_BYTES, Published};
 use io_oi_record::{
-    BlockHeader, Epoch, Nanos, Noun, Now, Operation, Outcome, Proposal, Receipt, Record, RefusalCode,
-    Sequence, SessionId, ShardId, Verdict,
+    BlockHeader, Epoch, Nanos, Noun, Now, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence,
+    SessionId, ShardId, Verdict,
 };
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, PublishStage};

@@ -68,6 +68,9 @@ pub(crate) fn proposal() -> Proposal<'static> {
     }
 }
 
+/// A key written and a key removed, as FORMAT.md draws effects.
+const WRITTEN: &[u8] = b"\x08\0\0\0\x03\0\0\0ord/ESH4-12\x03\0\x01\0\0\0\0\0old";
+
 pub(crate) fn records() -> [Record<'static>; 4] {
     let put = Record::of(Sequence(8), session(), &proposal(), Verdict::Accept);
     let refused = Verdict::Refuse(RefusalCode::PreconditionFailed);
@@ -441,6 +444,13 @@ pub(crate) fn all() -> Vec<Example> {
         },
         Example { name: "proof", bytes: proof().encode().expect("valid"), reread: reread_proof },
     ];
+    let written = Effects::check(WRITTEN).expect("two writes");
+    let record = Record { verdict: Verdict::AcceptWithWrites, ..records()[1] }.with_effects(written);
+    all.push(Example {
+        name: "record_put_with_writes",
+        bytes: encoded_record(&record),
+        reread: reread_record,
+    });
     let names = ["record_start_epoch", "record_put", "record_delete_refused", "record_put_refused"];
     for (name, record) in names.into_iter().zip(records()) {
         all.push(Example { name, bytes: encoded_record(&record), reread: reread_record });
