@@ -42,8 +42,6 @@ pub const GENERAL_FUEL_MAX: u64 = 10_000_000;
 /// Most bytes of state, proposal or effects in the general tier.
 pub const GENERAL_STATE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most writes among the effects of one decision.
-pub const EFFECTS_MAX: usize = 16;
 /// Longest key of a state cell or an effect.
 pub const CELL_KEY_BYTES_MAX: usize = KEY_BYTES_MAX;
 

@@ -3,16 +3,16 @@
 //! Invariant: when a decision ends, memory and every mutable global hold what they held before the first one, whatever
 //! the guest did and however it ended. A decision allocates nothing and asks the kernel for nothing.
 
+use io_oi_arbitrator_sdk::Context;
 use io_oi_arbitrator_sdk::abi::{
     BATCH_MAX, LIST_BYTES, OUTCOME_BYTES, OUTCOME_CODE, OUTCOME_EFFECTS, PLAN_KEYS_MAX,
 };
-use io_oi_arbitrator_sdk::{Context, WriteReader};
-use io_oi_record::ArbitratorCode;
+use io_oi_record::{ArbitratorCode, Effects, ShapeError};
 use wasmtime::{Global, Memory, Module, Store, TypedFunc, Val};
 
 use crate::component::{REALLOC, World};
 use crate::engine::fault_of;
-use crate::limits::{CELL_KEY_BYTES_MAX, DESCRIBE_FUEL, EFFECTS_MAX};
+use crate::limits::{CELL_KEY_BYTES_MAX, DESCRIBE_FUEL};
 use crate::manifest::Manifest;
 use crate::memory;
 use crate::refusal::Refusal;
@@ -361,20 +361,13 @@ fn read_outcome(memory: &[u8], head: &[u8], out: &mut [u8]) -> Result<(Answer, u
     Ok((answer, effects.len()))
 }
 
+/// Effects must be what a record can carry.
 #[inline]
 pub(crate) fn check_effects(effects: &[u8]) -> Result<(), Fault> {
-    let mut writes = WriteReader::new(effects);
-    let mut count = 0;
-    for write in writes.by_ref() {
-        count += 1;
-        if write.key.len() > CELL_KEY_BYTES_MAX {
-            return Err(Fault::Outcome);
-        }
-    }
-    match writes.is_at_end() {
-        false => Err(Fault::Outcome),
-        true if count > EFFECTS_MAX => Err(Fault::Oversize),
-        true => Ok(()),
+    match Effects::check(effects) {
+        Ok(_) => Ok(()),
+        Err(ShapeError::EffectsTooLong { .. } | ShapeError::EffectsTooMany) => Err(Fault::Oversize),
+        Err(_) => Err(Fault::Outcome),
     }
 }
 

@@ -220,6 +220,14 @@ fn outcomes(rogues: &mut Rogues) {
     rogues.decides("refused with effects", &outcome(1, "1", "1024", "16"), shape);
     rogues.decides("deferred with effects", &outcome(2, "0", "1024", "16"), shape);
     rogues.decides("effects that are no writes", &outcome(0, "0", "512", "12"), shape);
+    rogues.decides(
+        "one key twice",
+        &format!(
+            "(i64.store (i32.const 512) (i64.const 1)) (i64.store (i32.const 521) (i64.const 1)) {}",
+            outcome(0, "0", "512", "18")
+        ),
+        shape,
+    );
     rogues.decides("effects of one byte", &outcome(0, "0", "512", "1"), shape);
     let write = |head: &str| {
         format!("(i64.store (i32.const 512) (i64.const {head})) {}", outcome(0, "0", "512", "12"))
@@ -236,6 +244,7 @@ fn outcomes(rogues: &mut Rogues) {
     );
     let many = "(local i32) (loop $l
          (i64.store (i32.add (i32.const 512) (i32.mul (local.get 11) (i32.const 9))) (i64.const 1))
+         (i32.store8 (i32.add (i32.const 520) (i32.mul (local.get 11) (i32.const 9))) (local.get 11))
          (br_if $l (i32.lt_u (local.tee 11 (i32.add (local.get 11) (i32.const 1))) (i32.const 17))))";
     rogues.decides(
         "seventeen effects",
