@@ -2,8 +2,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use io_oi_record::{
-    ClusterId, ControlMode, Durability, Epoch, Genesis, Hash, Member, Nanos, Now, Operation, Outcome,
-    Precondition, Proposal, SessionId, SessionSequence, ShardId, Signer, TrustMode, Verdict,
+    ClusterId, ControlMode, Durability, Effects, Epoch, Genesis, Hash, Member, Nanos, Now, Operation,
+    Outcome, Precondition, Proposal, SessionId, SessionSequence, ShardId, Signer, TrustMode, Verdict,
 };
 use io_oi_shard::{AppendIndex, Capacity, Config, Effect, Event, Machine, Origin, Timers, Verify};
 
@@ -92,7 +92,7 @@ impl Shard {
             match self.machine.poll_effect() {
                 None => return accepted,
                 Some(Effect::Judge { sequence, .. }) => {
-                    let judged = Event::Judged { sequence, verdict: Verdict::Accept };
+                    let judged = Event::Judged { sequence, verdict: Verdict::Accept, effects: Effects::NONE };
                     self.machine.handle(Now::at(Nanos(self.number)), judged);
                 }
                 Some(Effect::Append { index, .. }) => self.appended = index.0,
