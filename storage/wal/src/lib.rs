@@ -37,7 +37,7 @@ pub use format::{
     SEGMENT_MAGIC, SegmentHeader, SegmentHeaderError, SegmentNumber, frame_bytes,
 };
 pub use limits::*;
-pub use log_reader::{BlockPlace, LogReader};
+pub use log_reader::{BlockPlace, LogEnd, LogReader};
 pub use recovery::{Recovered, TornTail, VisitorError};
 pub use repair::Damage;
 pub use stats::{FlushHistogram, Stats};

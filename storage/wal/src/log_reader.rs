@@ -89,6 +89,27 @@ impl LogReader {
             |segment: SegmentNumber, offset: u64, into: &mut [u8]| files.read(segment, offset, into);
         self.scanner.visit(&mut read, place, visitor)
     }
+
+    /// Hands out every frame of the caller's from the first on, as far as whole frames go, and says where that is. For a log
+    /// that nobody writes. Changes nothing, so it cannot say whether what follows is a torn tail or damage: the next
+    /// [`Wal::open`](crate::Wal::open) does.
+    pub fn visit_all(&mut self, visitor: &mut dyn FnMut(Frame<'_>)) -> Result<LogEnd, ReadError> {
+        let files = &mut self.files;
+        let mut read =
+            |segment: SegmentNumber, offset: u64, into: &mut [u8]| files.read(segment, offset, into);
+        self.scanner.visit_all(&mut read, visitor)
+    }
+}
+
+/// Where the whole frames of a log end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The segment of the last one.
+    pub segment: SegmentNumber,
+    /// Offset behind it.
+    pub offset: u64,
+    /// Its number; 0 for a log without frames.
+    pub last_index: LogIndex,
 }
 
 /// Reads bytes of a segment: its number, an offset, and memory, all in whole sectors.
@@ -208,6 +229,51 @@ impl Scanner {
             }
         }
         Ok(())
+    }
+
+    /// As [`LogReader::visit_all`].
+    fn visit_all(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        visitor: &mut dyn FnMut(Frame<'_>),
+    ) -> Result<LogEnd, ReadError> {
+        let mut cursor = self.first(read)?;
+        loop {
+            while let Some(frame) = next_frame(&mut self.window, read, &mut cursor)? {
+                if frame.kind.0 < FRAME_KIND_RESERVED {
+                    visitor(frame);
+                }
+            }
+            let (segment, offset, index) = (cursor.segment.number, cursor.offset, cursor.next.0 - 1);
+            match self.next_batch(read, &mut cursor) {
+                Ok(()) => {}
+                Err(ReadError::Damaged { .. }) => {
+                    return Ok(LogEnd { segment, offset, last_index: LogIndex(index) });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// In front of the first frame of the log.
+    fn first(&mut self, read: &mut ReadAt<'_>) -> Result<Cursor, ReadError> {
+        let segment = SegmentNumber(0);
+        let sector = self.window.header(read, segment)?;
+        let header =
+            SegmentHeader::decode(sector).map_err(|source| ReadError::SegmentHeader { segment, source })?;
+        let start = Position(SECTOR_BYTES as u64);
+        Ok(Cursor {
+            from: LogIndex(1),
+            log: header.log,
+            segment: self.open_segment(read, header.log, segment)?,
+            offset: start.0,
+            end: start,
+            frames_left: 0,
+            has_read: true,
+            next: LogIndex(1),
+            chain: header.chain_seed(),
+            passed: 0,
+        })
     }
 
     /// In front of the first frame of the batch where the search begins.

@@ -252,6 +252,49 @@ fn a_whole_log_is_read_block_by_block() {
 }
 
 #[test]
+fn a_log_that_nobody_writes_is_read_from_its_first_frame_as_far_as_whole_frames_go() {
+    const BLOCKS: u64 = 12_000;
+    let directory = tempfile::tempdir().unwrap();
+    if skip_without_device(directory.path()) {
+        return;
+    }
+    let config = real_config(StrategyWish::Linked);
+    let (mut wal, _) = Wal::open(directory.path().join("log"), config.clone(), |_, _| Ok(())).unwrap();
+    for sequence in 1..=BLOCKS {
+        let bytes = vec![sequence as u8; 1024];
+        while wal.append(Frame { kind: BLOCK, epoch: 1, sequence, bytes: &bytes }).is_err() {
+            wal.flush_blocking().unwrap();
+        }
+    }
+    wal.close().unwrap();
+    let read = |frames: &mut u64| {
+        let mut reader = LogReader::open(directory.path().join("log"), &config).unwrap();
+        let end = reader.visit_all(&mut |frame| {
+            *frames += 1;
+            assert_eq!((frame.sequence, frame.bytes[1023]), (*frames, *frames as u8));
+        });
+        end.unwrap()
+    };
+    let mut frames = 0;
+    let end = read(&mut frames);
+    assert!(frames == BLOCKS && end.segment.0 > 0 && end.last_index.0 > BLOCKS, "{frames} frames, {end:?}");
+    // A bit that went bad in the first segment ends it there.
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory.path().join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut bytes = std::fs::read(&files[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&files[0], bytes).unwrap();
+    let mut frames = 0;
+    let cut = read(&mut frames);
+    assert!(cut.segment.0 == 0 && cut.offset <= middle as u64 && frames > 1_000, "{frames} frames, {cut:?}");
+    let other = Config { shard: config.shard + 1, ..config.clone() };
+    let refused = LogReader::open(directory.path().join("log"), &other).unwrap().visit_all(&mut |_| {});
+    assert!(matches!(refused, Err(ReadError::ForeignSegment { .. })), "{refused:?}");
+}
+
+#[test]
 fn a_damaged_block_is_told_with_its_place_and_the_others_are_served() {
     let config = Config { segment_bytes: 80 * 4096, ..small_config() };
     let mut world = World::open(SimDisk::new(Options::new(1, config.buffer_bytes)), config.clone());
