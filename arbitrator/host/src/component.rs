@@ -63,7 +63,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Opened<'_>, Refusal> {
 }
 
 /// A core module carries the contract in its exports; their types are checked when it is instantiated.
-fn open_core(bytes: &[u8]) -> Result<Opened<'_>, Refusal> {
+pub(crate) fn open_core(bytes: &[u8]) -> Result<Opened<'_>, Refusal> {
     let mut names = Vec::new();
     for payload in Parser::new(0).parse_all(bytes) {
         if let Payload::ExportSection(section) = payload.map_err(invalid)? {

@@ -15,8 +15,8 @@ use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 use crate::component;
 use crate::engine::{Engine, fault_of};
 use crate::limits::{
-    GENERAL_COMPONENT_BYTES_MAX, GENERAL_FUEL_MAX, GENERAL_MEMORY_BYTES_MAX, GENERAL_PARTS_MAX,
-    GENERAL_STATE_BYTES_MAX,
+    GENERAL_COMPONENT_BYTES_CEILING, GENERAL_COMPONENT_BYTES_MAX, GENERAL_FUEL_MAX, GENERAL_MEMORY_BYTES_MAX,
+    GENERAL_PARTS_MAX, GENERAL_STATE_BYTES_MAX,
 };
 use crate::manifest::{Manifest, name_of, reads_of};
 use crate::refusal::Refusal;
@@ -109,8 +109,23 @@ impl GeneralJudge {
     ///
     /// Says what the component would have to be like.
     pub fn admit(engine: &Engine, bytes: &[u8]) -> Result<GeneralJudge, Refusal> {
-        if bytes.len() > GENERAL_COMPONENT_BYTES_MAX {
-            return Err(Refusal::TooLongForAny { bytes: bytes.len() });
+        GeneralJudge::admit_within(engine, bytes, GENERAL_COMPONENT_BYTES_MAX)
+    }
+
+    /// As [`GeneralJudge::admit`], with the operator's own bound on the component's bytes, of which never more than
+    /// `GENERAL_COMPONENT_BYTES_CEILING` counts. Eighteen megabytes compile for many seconds: not on a shard's core.
+    ///
+    /// # Errors
+    ///
+    /// Says what the component would have to be like.
+    pub fn admit_within(
+        engine: &Engine,
+        bytes: &[u8],
+        component_bytes_max: usize,
+    ) -> Result<GeneralJudge, Refusal> {
+        let bytes_max = component_bytes_max.min(GENERAL_COMPONENT_BYTES_CEILING);
+        if bytes.len() > bytes_max {
+            return Err(Refusal::TooLongForAny { bytes: bytes.len(), bytes_max });
         }
         component::check_general(bytes)?;
         let compiled = Component::new(&engine.general, bytes);

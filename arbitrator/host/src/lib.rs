@@ -6,9 +6,11 @@
 //!
 //! Where to look: `arbitrator/wit` is the contract, with its README for authors; `component` opens what an author sends;
 //! `scan` and `seal` make it harmless; `admission` runs it for the first time; `sealed` judges, `general` judges what
-//! cannot be sealed; `pool` and `registry` are what a shard holds.
+//! cannot be sealed; `pool` and `registry` are what a shard holds; `author` is for those who write judges.
 
 pub mod admission;
+#[cfg(feature = "author")]
+pub mod author;
 mod component;
 mod engine;
 mod general;

@@ -31,8 +31,12 @@ pub const BATCH_FUEL_MAX: u64 = 1_000_000;
 /// Fuel of `describe`, which says constants.
 pub const DESCRIBE_FUEL: u64 = 10_000;
 
-/// Longest component of the general tier.
+/// Longest component of the general tier, unless the operator who deploys it allows more: every node compiles it and
+/// every log carries it, and no judge that was written for this contract needs so much.
 pub const GENERAL_COMPONENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most that an operator can allow: a whole language runtime (Python's interpreter, made into a component with a judge
+/// inside, has 18 MB), and as much again to grow.
+pub const GENERAL_COMPONENT_BYTES_CEILING: usize = 36 * 1024 * 1024;
 /// Most bytes of memory of an instance of the general tier: mapped at boot for each instance of the pool.
 pub const GENERAL_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most memories, tables and core instances of one component of the general tier.
@@ -46,6 +50,10 @@ pub const GENERAL_STATE_BYTES_MAX: usize = 1024 * 1024;
 pub const CELL_KEY_BYTES_MAX: usize = KEY_BYTES_MAX;
 
 const _: () = assert!(SEALED_MEMORY_BYTES_MAX <= VALUE_BYTES_MAX, "effects fit where one value fits");
+const _: () =
+    assert!(SEALED_COMPONENT_BYTES_MAX <= GENERAL_COMPONENT_BYTES_MAX, "the general tier takes no less");
+const _: () =
+    assert!(GENERAL_COMPONENT_BYTES_MAX <= GENERAL_COMPONENT_BYTES_CEILING, "more can be allowed, not less");
 const _: () = assert!(PREFIX_BYTES_MAX < CELL_KEY_BYTES_MAX, "below every prefix there is room for keys");
 const _: () =
     assert!(BATCH_MAX >= 2 && BATCH_FUEL_MAX <= BATCH_MAX as u64 * FUEL_MAX, "a batch is no loophole");

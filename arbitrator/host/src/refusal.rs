@@ -3,7 +3,7 @@
 //! Invariant: every refusal says what to do instead; none is a crash.
 
 use crate::limits::{
-    FUNCTIONS_MAX, GENERAL_COMPONENT_BYTES_MAX, GLOBALS_MAX, LOCALS_MAX, NAME_BYTES_MAX, OPERATORS_MAX,
+    FUNCTIONS_MAX, GENERAL_COMPONENT_BYTES_CEILING, GLOBALS_MAX, LOCALS_MAX, NAME_BYTES_MAX, OPERATORS_MAX,
     SEALED_COMPONENT_BYTES_MAX, SEALED_MEMORY_BYTES_MAX, STACK_BYTES_MAX, TABLE_ENTRIES_MAX,
 };
 use crate::ruling::Fault;
@@ -20,11 +20,15 @@ pub enum Refusal {
         /// Its bytes.
         bytes: usize,
     },
-    /// More bytes than any tier looks at.
-    #[error("the component has {bytes} bytes, at most {GENERAL_COMPONENT_BYTES_MAX} are admitted: strip it")]
+    /// More bytes than the general tier looks at here.
+    #[error(
+        "the component has {bytes} bytes, at most {bytes_max} are admitted: strip it, or allow more where it is deployed (component-bytes-max, up to {GENERAL_COMPONENT_BYTES_CEILING})"
+    )]
     TooLongForAny {
         /// Its bytes.
         bytes: usize,
+        /// What is allowed for it.
+        bytes_max: usize,
     },
     /// Not WebAssembly, or not valid.
     #[error("this is no valid WebAssembly of the features that a sealed judge may use: {text}")]

@@ -1,7 +1,8 @@
 //! The general tier: what the sealed one refuses, isolated all the same.
 
+use io_oi_arbitrator::limits::{GENERAL_COMPONENT_BYTES_CEILING, GENERAL_COMPONENT_BYTES_MAX};
 use io_oi_arbitrator::sdk::Context;
-use io_oi_arbitrator::{Answer, Arbitrator, Engine, Fault, GeneralJudge, Refusal};
+use io_oi_arbitrator::{Answer, Arbitrator, Engine, Fault, GeneralJudge, Refusal, Setting};
 use io_oi_guests::prebuilt::component;
 
 use crate::guest_text::Guest;
@@ -30,6 +31,73 @@ fn both_tiers_say_the_same() {
         let other = sealed.decide(&asked.context, &asked.state, &asked.proposal);
         assert_eq!((one.answer, one.effects), (other.answer, other.effects), "{asked:?}");
     }
+}
+
+#[test]
+fn every_setting_gives_the_same_answers_for_the_same_fuel_here_too() {
+    let component = component("risk-limit").expect("it ships");
+    let admit = |setting: &Setting| GeneralJudge::admit(&Engine::with(*setting), component);
+    let mut judges: Vec<GeneralJudge> =
+        Setting::ALL.iter().map(|setting| admit(setting).expect("it is admitted")).collect();
+    let mut dice = Dice(43);
+    for _ in 0..2_000 {
+        let asked = question("risk-limit", &mut dice);
+        let rulings: Vec<_> = judges
+            .iter_mut()
+            .map(|judge| judge.decide(&asked.context, &asked.state, &asked.proposal))
+            .collect();
+        assert!(rulings.iter().all(|ruling| ruling == &rulings[0]), "{asked:?}: {rulings:?}");
+    }
+}
+
+#[test]
+fn an_argument_of_an_earlier_decision_is_never_seen_again() {
+    // Answers with the first four bytes that stand behind its own, shorter proposal.
+    let guest = Guest::new().decide(
+        "(i32.store8 (i32.const 256) (i32.const 1))
+         (i32.store (i32.const 260) (i32.load (i32.add (local.get 9) (local.get 10))))
+         (i32.const 256)",
+    );
+    let mut judge = admitted(&guest);
+    for _ in 0..300 {
+        judge.decide(&Context::default(), &[], &[0x7A; 64]);
+        let ruling = judge.decide(&Context::default(), &[], b"x");
+        let Answer::Refuse(code) = ruling.answer else { panic!("it refuses: {ruling:?}") };
+        assert_eq!(code.get(), 0);
+    }
+}
+
+/// The component of a guest with a section that no code reads, so long that the whole has these bytes.
+fn grown(bytes: usize) -> Vec<u8> {
+    let mut component = Guest::new().component();
+    let body = bytes - component.len() - 5;
+    let size: [u8; 4] =
+        std::array::from_fn(|at| (body >> (7 * at)) as u8 & 0x7F | if at < 3 { 0x80 } else { 0 });
+    component.push(0);
+    component.extend(size);
+    component.push(1);
+    component.resize(bytes, b'x');
+    component
+}
+
+#[test]
+fn the_operators_own_bound_admits_a_language_runtime_and_nothing_admits_more_than_the_ceiling() {
+    let engine = Engine::new();
+    let too_long = |refused: Result<GeneralJudge, Refusal>, bytes: usize, allowed: usize| {
+        let refusal = refused.expect_err("it is too long");
+        assert_eq!(refusal, Refusal::TooLongForAny { bytes, bytes_max: allowed });
+    };
+    let runtime = grown(18 << 20);
+    too_long(GeneralJudge::admit(&engine, &runtime), 18 << 20, GENERAL_COMPONENT_BYTES_MAX);
+    too_long(GeneralJudge::admit_within(&engine, &runtime, (18 << 20) - 1), 18 << 20, (18 << 20) - 1);
+    let mut judge = GeneralJudge::admit_within(&engine, &runtime, 18 << 20).expect("an operator allowed it");
+    assert_eq!(answer(&mut judge), Answer::Accept);
+    let beyond = grown(GENERAL_COMPONENT_BYTES_CEILING + 1);
+    too_long(
+        GeneralJudge::admit_within(&engine, &beyond, usize::MAX),
+        GENERAL_COMPONENT_BYTES_CEILING + 1,
+        GENERAL_COMPONENT_BYTES_CEILING,
+    );
 }
 
 #[test]
