@@ -1,5 +1,6 @@
 //! What can be typed.
 
+pub(crate) mod arbitrator;
 pub(crate) mod cluster;
 
 use std::ffi::OsString;
@@ -49,6 +50,9 @@ pub(crate) enum Command {
     /// Who leads.
     #[command(subcommand)]
     Leader(cluster::Leader),
+    /// Judges of proposals: write, build, try.
+    #[command(subcommand)]
+    Arbitrator(arbitrator::Arbitrator),
     /// Proofs of lies.
     #[command(subcommand)]
     Evidence(cluster::Evidence),

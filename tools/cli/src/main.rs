@@ -2,6 +2,7 @@
 //!
 //! Invariant: exit codes, JSON fields and event names are an interface; they change only with a release note.
 
+mod arbitrator;
 mod args;
 mod bytes;
 mod data;
@@ -72,6 +73,7 @@ fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
             catch_signals()?;
             watch::watch(&mut attach(socket)?, output, watch, &INTERRUPTED)
         }
+        Command::Arbitrator(verb) => arbitrator::arbitrator(output, verb),
         Command::Evidence(Evidence::Verify(check)) => evidence::verify(output, check),
         Command::Evidence(Evidence::List) => evidence::list(output, &find_socket(socket)?),
         Command::Evidence(Evidence::Export(export)) => {
