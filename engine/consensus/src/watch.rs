@@ -78,6 +78,12 @@ impl Watch {
         Some(self.charge(Proof::TwoHeaders(one, other)))
     }
 
+    /// Whether a header is remembered that contradicts this one, if both are truly signed: then this one is worth a check.
+    #[must_use]
+    pub fn contradicts_header(&self, header: &BlockHeader) -> bool {
+        self.headers.of(header.leader).any(|known| headers_contradict(known, header))
+    }
+
     /// A vote that came on its voter's own connection, or whose signature was checked. [P-102]
     pub fn see_vote(&mut self, vote: &Signed<Vote>, roster: &Roster) -> Option<Evidence> {
         self.is_of_interest(&vote.statement, roster).then_some(())?;
@@ -228,6 +234,12 @@ impl<S: Statement + Copy + PartialEq> Memory<S> {
             ring.remember(signed);
         }
         None
+    }
+
+    /// What is remembered of a key.
+    fn of(&self, key: NodeId) -> impl Iterator<Item = &S> {
+        let rings = self.keys.iter().filter(move |ring| ring.key == key);
+        rings.flat_map(|ring| &ring.seen).flatten().map(|signed| &signed.statement)
     }
 
     /// The rings of keys that left are given to those that came.

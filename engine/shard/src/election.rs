@@ -218,7 +218,8 @@ impl Machine {
     pub(crate) fn handle_pre_vote(&mut self, from: NodeId, epoch: Epoch, question: &PreVote) {
         let place = (question.tip_epoch, question.tip_sequence);
         self.show_vote(from, |vote| place < place_of(vote));
-        let would = self.consensus.would_grant(epoch, question.tip_epoch, question.tip_sequence);
+        let would = self.consensus.would_grant(epoch, question.tip_epoch, question.tip_sequence)
+            || planted!(self, GrantStaleLog) && epoch > self.consensus.promised();
         let may_ask = self.consensus.members().voter_index(from).is_some();
         let granted = would && may_ask && !self.is_sticky() && !self.is_repairing();
         if !granted && may_ask {

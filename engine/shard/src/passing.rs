@@ -40,6 +40,9 @@ impl Machine {
     }
 
     pub(crate) fn next_passed_on(&mut self) -> Option<Step> {
+        if planted!(self, KeepsHeaders) {
+            return None;
+        }
         let header = self.passing.header?;
         while let Some(peer) = self.peers.all.get(self.passing.offered) {
             self.passing.offered += 1;
@@ -77,7 +80,8 @@ impl Machine {
         if statement.leader == self.own_node() {
             return !self.consensus.has_claimed(statement.epoch) && self.mute().is_none();
         }
-        if from == statement.leader || self.is_in_doubt(hash) {
+        let is_contrary = self.voting.watch.contradicts_header(statement);
+        if from == statement.leader || is_contrary || self.is_in_doubt(hash) {
             return true;
         }
         // What is not here yet is compared when it comes; what is forgotten was compared while it was remembered.

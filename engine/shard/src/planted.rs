@@ -57,8 +57,15 @@ mod bugs {
         NotSticky = "not-sticky";
         /// A follower acknowledges what it holds and has not flushed.
         AckUnflushed = "ack-unflushed";
-        /// A leader counts acknowledgements of other epochs and other chains.
-        CountsStaleAcks = "counts-stale-acks";
+        /// A leader counts an acknowledgement that says nothing new as another voter's.
+        ///
+        /// That a leader counts acknowledgements of other epochs and chains was planted here before, and 3,000 seeds did not
+        /// show it. An honest follower names only blocks of the chain of the leader that it speaks to (what it matched and
+        /// saw sealed begins anew in each epoch), so within an epoch the hash never differs; and it speaks to its leader
+        /// alone, so an old one that comes late was true of the same node's own chain. It is false only if that node has
+        /// followed another leader meanwhile, who gave those blocks up, leads again, and begins below them: that takes blocks
+        /// of more records than there were start records since, and an acknowledgement two elections late.
+        CountsAcksTwice = "counts-acks-twice";
         /// A leader commits blocks of older epochs by counting.
         CommitsOldEpoch = "commits-old-epoch";
         /// A leader commits what it has flushed itself.
@@ -83,6 +90,8 @@ mod bugs {
         TwoHeaders = "two-headers";
         /// A voter signs for two blocks of one place.
         TwoVotes = "two-votes";
+        /// A follower shows its leader's headers to nobody: a liar's two histories never meet.
+        KeepsHeaders = "keeps-headers";
         /// A leader refuses what its judge accepts.
         WrongVerdict = "wrong-verdict";
     }

@@ -178,15 +178,12 @@ impl Machine {
 
     /// How far another member has come. [P-50, P-58]
     pub(crate) fn handle_ack(&mut self, from: NodeId, epoch: io_oi_record::Epoch, ack: &Ack) {
-        let is_stale = epoch != self.epoch() && !planted!(self, CountsStaleAcks);
-        if self.role() != Role::Leading || is_stale || self.is_barred(from) {
+        if self.role() != Role::Leading || epoch != self.epoch() || self.is_barred(from) {
             self.counters.messages_stale += 1;
             return;
         }
-        let epoch = self.epoch();
         let chain = self.consensus.chain();
-        let is_any = planted!(self, CountsStaleAcks);
-        let is_ours = |last, hash| chain.ending_at(last).is_some_and(|link| link.tip.hash == hash || is_any);
+        let is_ours = |last, hash| chain.ending_at(last).is_some_and(|link| link.tip.hash == hash);
         let holds_ours = is_ours(ack.held, ack.held_hash);
         let is_durable = !ack.durable.is_none() && is_ours(ack.durable, ack.durable_hash);
         if let Some(voter) = self.consensus.members().voter_index(from) {
@@ -195,7 +192,11 @@ impl Machine {
             }
             if is_durable {
                 let before = self.consensus.committed();
-                self.consensus.handle_durable(voter, epoch, ack.durable);
+                let is_news = self.consensus.handle_durable(voter, epoch, ack.durable);
+                if planted!(self, CountsAcksTwice) && !is_news {
+                    #[cfg(feature = "planted")]
+                    self.count_for_another(epoch, ack.durable);
+                }
                 #[cfg(feature = "planted")]
                 if planted!(self, CommitsOldEpoch) {
                     self.commit_by_counting();
@@ -206,6 +207,17 @@ impl Machine {
         self.note_round(from, ack.round);
         self.note_progress(from, ack, holds_ours, is_durable);
         self.advance_hand_over();
+    }
+
+    /// One more voter has that, as the planted bug counts it.
+    #[cfg(feature = "planted")]
+    fn count_for_another(&mut self, epoch: io_oi_record::Epoch, durable: Sequence) {
+        let members = *self.consensus.members();
+        let voters = members.voters().iter().filter_map(|voter| members.voter_index(*voter));
+        let another = voters.into_iter().find(|voter| self.consensus.durable_of(*voter) < durable);
+        if let Some(voter) = another {
+            self.consensus.handle_durable(voter, epoch, durable);
+        }
     }
 
     /// What a quorum has of any epoch, as the planted bug counts it.

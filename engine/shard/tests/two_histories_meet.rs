@@ -139,6 +139,27 @@ fn who_got_neither_history_convicts_within_a_round_trip() {
     assert!(delays <= 2, "{delays} message delays");
 }
 
+/// One follower gets the other header alone, without its block, before anybody else gets anything: what it shows the others
+/// says nothing to them yet, and what they show it belongs to no block there.
+#[test]
+fn a_header_without_its_block_convicts_within_a_round_trip() {
+    for count in [3, 5] {
+        let (mut net, leader, truth, lie) = split(count);
+        let others = net.others(leader);
+        let signature = signer_of(leader).sign(&lie.header);
+        let header = Message::Header(Signed { statement: lie.header, signature });
+        net.deliver(leader, others[0], encoded(lie.epoch, &header));
+        net.cut.clear();
+        net.step();
+        net.isolate(leader);
+        (0..4).for_each(|_| net.step());
+        net.cut.clear();
+        others[1..].iter().for_each(|node| deliver(&mut net, leader, *node, &truth));
+        let delays = delays_until_convicted(&mut net, leader);
+        assert!(delays <= 2, "{count} nodes: {delays} message delays");
+    }
+}
+
 /// Headers that followers sent, from whom and to whom.
 fn passed_on(net: &mut Net, leader: usize) -> Vec<(usize, usize)> {
     let kept = net.kept.take().expect("messages are kept");
