@@ -16,6 +16,8 @@ use crate::random::Random;
 pub(crate) enum Lie {
     /// It leads, and signs a second header for a place. Convicts.
     SecondHeader,
+    /// It leads, and shows one member another header than all others get: nobody hears both from the liar. Convicts.
+    SplitHeader,
     /// It votes for two blocks at one place. Convicts.
     SecondVote,
     /// It grants one epoch to two candidates. Convicts.
@@ -26,7 +28,8 @@ pub(crate) enum Lie {
 
 impl Lie {
     /// Lies that leave a proof behind and harm nobody.
-    pub(crate) const PROVABLE: &'static [Lie] = &[Lie::SecondHeader, Lie::SecondVote, Lie::SecondGrant];
+    pub(crate) const PROVABLE: &'static [Lie] =
+        &[Lie::SecondHeader, Lie::SplitHeader, Lie::SecondVote, Lie::SecondGrant];
 }
 
 /// One member that lies.
@@ -34,6 +37,8 @@ impl Lie {
 pub(crate) struct Liar {
     pub(crate) node: usize,
     pub(crate) lie: Lie,
+    /// Who is told another story than all others.
+    victim: usize,
     /// Honest messages until it lies for the first time.
     patience: u64,
     /// How often it has lied.
@@ -54,15 +59,21 @@ pub(crate) enum Told {
 const LIES_MAX: u64 = 3;
 
 impl Liar {
-    pub(crate) fn new(node: usize, lie: Lie, random: &mut Random) -> Self {
-        Self { node, lie, patience: random.below(12), lies: 0 }
+    /// A liar among so many founders.
+    pub(crate) fn new(node: usize, lie: Lie, founders: usize, random: &mut Random) -> Self {
+        let patience = random.below(12);
+        let victim = (node + 1 + patience as usize % (founders - 1).max(1)) % founders;
+        Self { node, lie, victim, patience, lies: 0 }
     }
 
-    /// What it makes of an honest message of its machine.
-    pub(crate) fn tell(&mut self, cluster: &Cluster, epoch: Epoch, message: &Message<'_>) -> Told {
+    /// What it makes of an honest message of its machine to a member.
+    pub(crate) fn tell(&mut self, cluster: &Cluster, to: usize, epoch: Epoch, message: &Message<'_>) -> Told {
         let signer = cluster.identities[self.node].signer();
         let lie = match (self.lie, message) {
             (Lie::SecondHeader, Message::Block(block)) => second_header(&signer, epoch, block),
+            (Lie::SplitHeader, Message::Block(block)) if to == self.victim => {
+                second_header(&signer, epoch, block)
+            }
             (Lie::SecondVote, Message::Vote(vote)) if vote.statement.voter == signer.node() => {
                 let mut statement = vote.statement;
                 statement.block = Hash([0xA5; 32]);
@@ -77,7 +88,7 @@ impl Liar {
             _ => None,
         };
         let Some(bytes) = lie.filter(|_| self.may_lie()) else { return Told::Truth };
-        Told::Beside(bytes)
+        if self.lie == Lie::SplitHeader { Told::Instead(bytes) } else { Told::Beside(bytes) }
     }
 
     /// Whether it said something that convicts it.

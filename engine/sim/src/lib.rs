@@ -42,6 +42,8 @@ pub struct Options {
     pub seed: u64,
     /// How many nodes the cluster is founded with; the seed decides unless this says.
     pub nodes: Option<usize>,
+    /// Whether the clients think long, so that the shard is idle most of the time.
+    pub is_idle: bool,
     /// A bug to put in.
     pub bug: Option<Bug>,
     /// How many lines of the history are kept, the newest; 0 for none.
@@ -70,7 +72,7 @@ pub struct Outcome {
 /// Runs one seed to its end, or to the first violation.
 #[must_use]
 pub fn run(options: &Options) -> Outcome {
-    let scenario = Scenario::new(options.seed, &Wishes { nodes: options.nodes });
+    let scenario = Scenario::new(options.seed, &Wishes { nodes: options.nodes, is_idle: options.is_idle });
     let mut story = if options.story_lines == 0 { Story::untold() } else { Story::told(options.story_lines) };
     tell_scenario(&mut story, &scenario);
     let ended = World::new(scenario, options.seed, options.bug, story).run();

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use io_oi_sim::{Bug, Options, Outcome, Sight, Sights, run};
 
 const USAGE: &str =
-    "usage: cargo xtask sim [SEED] [--seeds N] [--start SEED] [--nodes N] [--jobs N] [--lines N] [--planted BUG] [--json]
+    "usage: cargo xtask sim [SEED] [--seeds N] [--start SEED] [--nodes N] [--idle] [--jobs N] [--lines N]
+                       [--planted BUG] [--json]
   without SEED and --seeds it runs for ever; with SEED it replays that one and prints its history";
 
 /// What the command line says.
@@ -26,6 +27,8 @@ struct Wish {
     /// Every planted bug in turn, each until a checker finds it.
     is_hunt: bool,
     is_json: bool,
+    /// Clients that think long.
+    is_idle: bool,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,7 @@ fn read(words: &[String]) -> Result<Wish, String> {
             "--jobs" => wish.jobs = Some(number()? as usize),
             "--lines" => wish.lines = Some(number()? as usize),
             "--json" => wish.is_json = true,
+            "--idle" => wish.is_idle = true,
             other => wish.seed = Some(other.parse().map_err(|_| format!("`{other}` is no seed"))?),
         }
     }
@@ -87,7 +91,8 @@ fn bugs() -> String {
 
 fn replay(seed: u64, wish: &Wish) -> ExitCode {
     let story_lines = wish.lines.unwrap_or(usize::MAX);
-    let outcome = run(&Options { seed, nodes: wish.nodes, bug: wish.bug, story_lines });
+    let outcome =
+        run(&Options { seed, nodes: wish.nodes, is_idle: wish.is_idle, bug: wish.bug, story_lines });
     outcome.story.iter().for_each(|line| println!("{line}"));
     println!("{}", summary(&outcome));
     match outcome.violation {
@@ -106,7 +111,7 @@ fn hunt(wish: &Wish) -> ExitCode {
         for _ in 0..wish.jobs.unwrap_or(1).max(1) {
             scope.spawn(|| {
                 while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let seen = find(*bug, start, seeds_max, wish.nodes);
+                    let seen = find(*bug, start, seeds_max, wish);
                     found.fetch_add(u64::from(seen.is_some()), Ordering::Relaxed);
                     let line = match seen {
                         Some((needed, what)) => format!("found within {needed} seeds: {what}"),
@@ -123,9 +128,10 @@ fn hunt(wish: &Wish) -> ExitCode {
 }
 
 /// How many seeds it took to find this bug, and the finding.
-fn find(bug: Bug, start: u64, seeds_max: u64, nodes: Option<usize>) -> Option<(u64, String)> {
+fn find(bug: Bug, start: u64, seeds_max: u64, wish: &Wish) -> Option<(u64, String)> {
     for seed in start..start.saturating_add(seeds_max) {
-        let options = Options { seed, nodes, bug: Some(bug), story_lines: 0 };
+        let is_idle = wish.is_idle || bug.hides_in_traffic();
+        let options = Options { seed, nodes: wish.nodes, is_idle, bug: Some(bug), story_lines: 0 };
         let outcome = survived(&options);
         // What is found without the bug, too, is not the bug.
         let without = Options { bug: None, ..options };
@@ -189,7 +195,8 @@ fn work(wish: &Wish, next: &AtomicU64, end: u64, tally: &Mutex<Tally>) {
             return;
         }
         let began_ns = cpu_ns();
-        let outcome = survived(&Options { seed, nodes: wish.nodes, bug: wish.bug, story_lines: 0 });
+        let Wish { nodes, is_idle, bug, .. } = *wish;
+        let outcome = survived(&Options { seed, nodes, is_idle, bug, story_lines: 0 });
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.seeds += 1;
         tally.cpu_ns += cpu_ns() - began_ns;

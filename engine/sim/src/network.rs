@@ -75,6 +75,14 @@ impl Network {
         self.links[from * self.count + to].is_cut
     }
 
+    /// The longest that a message is on its way in this weather, if every one arrives, once and in order.
+    pub(crate) fn delay_ns_max(&self) -> Option<u64> {
+        let Weather { delay_ns, tail, lost_per_mille, repeated_per_mille, keeps_order } = self.weather;
+        let is_healthy = lost_per_mille == 0 && repeated_per_mille == 0 && keeps_order;
+        let are_open = self.links.iter().all(|link| !link.is_cut);
+        (is_healthy && are_open).then_some((delay_ns / 2 + delay_ns) * tail.max(1) + ORDERED_NS)
+    }
+
     /// When a message sent now arrives: never, once, or several times.
     pub(crate) fn arrivals(&mut self, time: u64, from: usize, to: usize, lane: Lane) -> Arrivals {
         let weather = self.weather;
@@ -111,6 +119,8 @@ impl Network {
 }
 
 const ARRIVALS_MAX: usize = 3;
+/// Messages of one moment arrive one after the other.
+const ORDERED_NS: u64 = 1_000;
 
 /// A few moments.
 #[derive(Clone, Copy, Debug, Default)]

@@ -46,6 +46,13 @@ impl Bug {
         all
     }
 
+    /// Whether only an idle shard shows it: a voter that deposes a leader which it has just heard is stopped by its newer log
+    /// as long as anything is written.
+    #[must_use]
+    pub fn hides_in_traffic(self) -> bool {
+        self.name() == "not-sticky"
+    }
+
     /// As it is named on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {

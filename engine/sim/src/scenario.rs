@@ -158,6 +158,8 @@ pub(crate) struct Scenario {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) nodes: Option<usize>,
+    /// Clients that think long: a shard that is idle most of the time.
+    pub(crate) is_idle: bool,
 }
 
 /// Draws one fault of a kind.
@@ -175,6 +177,8 @@ struct Troubles {
     governance: u64,
 }
 
+/// So many times longer the clients of an idle shard think.
+const IDLE_THINKS_LONGER: u64 = 25;
 /// So much time for a repaired log to become whole before the next one rots.
 const ROT_TURN_NS: u64 = 350 * MS;
 /// Faults heal, and then this long later something new is decided at the latest.
@@ -214,6 +218,9 @@ impl Scenario {
             resumed_within_ns,
         };
         scenario.faults = scenario.some_faults(&troubles, &mut random);
+        if wishes.is_idle {
+            scenario.clients.iter_mut().for_each(|client| client.think_ns *= IDLE_THINKS_LONGER);
+        }
         scenario.rot_all(&mut Random::new(seed).fork("rot of all"));
         scenario
     }

@@ -102,6 +102,8 @@ sights! {
     Removed = "a member leaves";
     /// Evidence was found.
     Evidence = "evidence convicts a key";
+    /// A leader that signed two headers was convicted everywhere within a round trip.
+    ConvictedInTime = "two headers convict within a round trip";
     /// A key was barred.
     Barred = "a key is barred";
 }

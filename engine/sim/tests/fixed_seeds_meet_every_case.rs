@@ -6,7 +6,17 @@ use io_oi_sim::{Options, Sight, Sights, run};
 const SEEDS: u64 = 60;
 
 /// Too rare for so few seeds; sweeps meet them.
-const RARE: &[Sight] = &[Sight::DiskFullRefusal];
+const RARE: &[Sight] = &[Sight::DiskFullRefusal, Sight::ConvictedInTime];
+
+/// A leader lies there, and nothing else goes wrong meanwhile.
+const LYING_LEADER: u64 = 233;
+
+#[test]
+fn two_headers_of_a_leader_convict_it_everywhere_within_a_round_trip() {
+    let outcome = run(&Options { seed: LYING_LEADER, ..Options::default() });
+    assert_eq!(outcome.violation, None);
+    assert_eq!(outcome.sights.count(Sight::ConvictedInTime), 1, "look for another seed");
+}
 
 #[test]
 fn no_checker_finds_anything_and_every_case_is_met() {

@@ -214,10 +214,26 @@ impl Witness {
         self.note(time, "reads", reads::check_history(&self.history));
     }
 
+    /// A node that has a lease shows less than another one has shown.
+    pub(crate) fn lease_is_stale(&mut self, time: u64, nodes: [usize; 2], shown: [Sequence; 2]) {
+        let [holder, other] = nodes;
+        let what = format!(
+            "n{holder} has a lease and shows through {}, n{other} has shown {} as committed",
+            shown[0], shown[1]
+        );
+        self.note(time, "reads", Err(what));
+    }
+
     /// Whether a node bars a member that lied.
     pub(crate) fn convicted(&mut self, time: u64, node: usize, liar: usize, knows: bool) {
         let finding = if knows { Ok(()) } else { Err(format!("n{node} does not bar n{liar}, which lied")) };
         self.note(time, "signing", finding);
+    }
+
+    /// A round trip after two headers of a liar had reached honest nodes, this one does not bar it.
+    pub(crate) fn convicted_late(&mut self, time: u64, node: usize, liar: usize, waited_ns: u64) {
+        let what = format!("n{node} does not bar n{liar} {waited_ns} ns after its second header arrived");
+        self.note(time, "signing", Err(what));
     }
 
     /// Whether a node is silent exactly if its disk was rolled back.

@@ -300,12 +300,9 @@ impl World {
     /// still.
     fn read_lease(&mut self, client: usize, key: &[u8]) {
         for node in 0..self.nodes.len() {
-            let it = &self.nodes[node];
-            let Some(process) = &it.process else { continue };
-            let until = process.machine.lease_until();
+            let Some(process) = &self.nodes[node].process else { continue };
             let believes = self.bug == Some(Bug::ReadWithoutLease) && process.machine.is_leading();
-            let has_lease = until != Nanos::ZERO && it.clock.at(self.time).mono < until;
-            if !has_lease && !believes {
+            if !self.has_lease(node) && !believes {
                 continue;
             }
             let found = process.hot.committed(key);
@@ -324,6 +321,34 @@ impl World {
             let number = self.clients[client].number;
             let read = self.witness.history.invoke(self.time, number, key, Call::Read);
             self.witness.history.answer(self.time, read, answer);
+        }
+    }
+
+    fn has_lease(&self, node: usize) -> bool {
+        let it = &self.nodes[node];
+        let until = it.process.as_ref().map_or(Nanos::ZERO, |process| process.machine.lease_until());
+        until != Nanos::ZERO && it.clock.at(self.time).mono < until
+    }
+
+    /// A node has worked: whoever has a lease now shows whatever anybody has ever shown as committed, whether a client reads
+    /// at this moment or not. [P-110, P-113]
+    pub(super) fn check_leases(&mut self, node: usize) {
+        let committed =
+            |it: &crate::node::Node| it.process.as_ref().map(|process| process.machine.committed());
+        let Some(through) = committed(&self.nodes[node]) else { return };
+        let (known, who) = self.shown_through;
+        if through < known {
+            if self.has_lease(node) {
+                self.witness.lease_is_stale(self.time, [node, who], [through, known]);
+            }
+        } else if through > known {
+            self.shown_through = (through, node);
+            let behind = |other: &usize| committed(&self.nodes[*other]).is_some_and(|it| it < through);
+            let stale = (0..self.nodes.len()).filter(behind).find(|other| self.has_lease(*other));
+            if let Some(other) = stale {
+                let shown = committed(&self.nodes[other]).unwrap_or_default();
+                self.witness.lease_is_stale(self.time, [other, node], [shown, through]);
+            }
         }
     }
 

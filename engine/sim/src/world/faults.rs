@@ -19,6 +19,7 @@ impl World {
 
     pub(super) fn fault(&mut self, fault: Fault) {
         self.story.tell(self.time, format_args!("FAULT {fault:?}"));
+        self.disturb(&fault);
         match fault {
             Fault::Kill { who, down_ns, is_power_cut } => {
                 let node = self.whom(who);

@@ -7,8 +7,10 @@ mod clients;
 mod faults;
 mod nodes;
 mod operator;
+mod trial;
 
 use self::operator::Operator;
+use self::trial::Trial;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
@@ -16,7 +18,7 @@ use std::rc::Rc;
 use io_oi_record::{NodeId, Sequence};
 use io_oi_shard::PastLost;
 
-use crate::checkers::{Signing, Standing, Violation, Witness};
+use crate::checkers::{Said, Signing, Standing, Violation, Witness};
 use crate::client::{Client, Habits, Place};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -47,6 +49,7 @@ enum What {
     Stuck,
     Calm,
     Look,
+    Trial,
 }
 
 /// What follows a fault some time later.
@@ -114,10 +117,15 @@ pub(crate) struct World {
     bug: Option<Bug>,
     /// Who has evidence against whom.
     convicted: BTreeSet<(usize, usize)>,
+    trial: Trial,
     /// What each node has heard the liar sign, in each of its boots.
     heard: BTreeMap<(usize, u32), Signing>,
+    /// Seals of the liar that came before their blocks, each with the node and its boot.
+    early_seals: Vec<((usize, u32), Said)>,
     /// Nodes that have heard the liar contradict itself, each with the boot.
     proven: BTreeSet<(usize, u32)>,
+    /// Through where anybody has shown anything as committed, and who did first.
+    shown_through: (Sequence, usize),
     /// Who alone may lead under strict control.
     appointed: Option<usize>,
 }
@@ -151,7 +159,8 @@ impl World {
         let nodes = cluster.identities.iter().zip(&scenario.clocks).map(node).collect();
         let witness = Witness::of((1 << scenario.founders) - 1);
         let lie = (bug == Some(Bug::FalseAck)).then_some((seed as usize % scenario.founders, Lie::FalseAck));
-        let liar = lie.or(scenario.liar).map(|(node, lie)| Liar::new(node, lie, &mut random));
+        let liar =
+            lie.or(scenario.liar).map(|(node, lie)| Liar::new(node, lie, scenario.founders, &mut random));
         let mut witness = witness;
         witness.liars = liar.as_ref().map_or(0, |liar| 1 << liar.node);
         let mut world = Self {
@@ -178,8 +187,11 @@ impl World {
             liar,
             bug,
             convicted: BTreeSet::new(),
+            trial: Trial::default(),
             heard: BTreeMap::new(),
+            early_seals: Vec::new(),
             proven: BTreeSet::new(),
+            shown_through: (Sequence::NONE, 0),
             appointed: Some(0),
             cluster,
             random,
@@ -287,6 +299,7 @@ impl World {
             What::Stuck => self.appoint_another(),
             What::Calm => self.calm(),
             What::Look => self.look(),
+            What::Trial => self.judge_trial(),
         }
     }
 

@@ -46,6 +46,7 @@ impl World {
         };
         let worked = work(process, &mut io);
         self.note_leading(node);
+        self.check_leases(node);
         self.act_on_changes();
         self.do_all(node);
         match worked {
@@ -166,11 +167,17 @@ impl World {
             self.story.tell(self.time, format_args!("n{from} -> n{to}{fate} {wire}"));
         }
         let liar = self.liar.as_mut().filter(|liar| liar.node == from);
-        let told = liar.map_or(Told::Truth, |liar| liar.tell(&self.cluster, wire.epoch(), wire.message()));
+        let told =
+            liar.map_or(Told::Truth, |liar| liar.tell(&self.cluster, to, wire.epoch(), wire.message()));
         match told {
             Told::Truth => self.carry(from, to, lane, &bytes),
-            Told::Instead(lie) => self.carry(from, to, lane, &lie),
+            Told::Instead(lie) => {
+                self.trial.lied_at = self.time;
+                self.story.tell(self.time, format_args!("n{from} LIES to n{to}"));
+                self.carry(from, to, lane, &lie);
+            }
             Told::Beside(lie) => {
+                self.trial.lied_at = self.time;
                 self.story.tell(self.time, format_args!("n{from} LIES to all others"));
                 self.carry(from, to, lane, &bytes);
                 for other in (0..self.nodes.len()).filter(|other| *other != from) {
@@ -205,20 +212,30 @@ impl World {
         }
     }
 
-    /// Notes what the liar itself has signed to this node. A seal counts once its block is there, in its epoch.
+    /// Notes what the liar itself has signed to this node. A seal counts once its block is there, in its epoch: one that comes
+    /// first waits for it.
     fn hear_liar(&mut self, to: usize, from: NodeId, bytes: &[u8]) {
         let lies = self.liar.as_ref().is_some_and(|liar| self.nodes[liar.node].identity.node == from);
         let (Some(process), true) = (&self.nodes[to].process, lies) else { return };
         let Some(wire) = Wire::read(&self.cluster, bytes) else { return };
         let said = wire.said(&self.cluster, |_| true);
-        let is_seal = matches!(wire.message(), Message::Seal(_));
-        if let (Said::Sealed { epoch, last, .. }, true) = (&said, is_seal)
-            && (process.machine.epoch() != *epoch || process.machine.last_sequence() < *last)
-        {
-            return;
-        }
+        let (epoch, held) = (process.machine.epoch(), process.machine.last_sequence());
+        let is_early = |said: &Said| matches!(said, Said::Sealed { epoch: of, last, .. } if *of != epoch || *last > held);
         let at = (to, self.nodes[to].boot);
-        if self.heard.entry(at).or_default().check(to, &said).is_err() {
+        let ready = |(whose, said): &mut _| *whose == at && !is_early(said);
+        let due: Vec<((usize, u32), Said)> = self.early_seals.extract_if(.., ready).collect();
+        due.iter().for_each(|(_, said)| self.note_heard(to, said));
+        if matches!(wire.message(), Message::Seal(_)) && is_early(&said) {
+            self.early_seals.push((at, said));
+        } else {
+            self.note_heard(to, &said);
+        }
+    }
+
+    fn note_heard(&mut self, to: usize, said: &Said) {
+        self.weigh(to, said);
+        let at = (to, self.nodes[to].boot);
+        if self.heard.entry(at).or_default().check(to, said).is_err() {
             self.proven.insert(at);
         }
     }
@@ -267,6 +284,7 @@ impl World {
             return;
         }
         it.paused_until = 0;
+        self.trial.settled_at = self.trial.settled_at.max(self.time);
         it.clock.power_on(self.time, self.random.between(1, 1 << 40));
         let seed = self.random.next();
         let mut io = Io {
@@ -326,6 +344,7 @@ impl World {
             return;
         }
         self.sights.see(Sight::Crash);
+        self.trial.settled_at = self.trial.settled_at.max(self.time);
         it.kill_after = None;
         it.paused_until = 0;
         let mut is_torn = false;
