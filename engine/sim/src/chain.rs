@@ -81,6 +81,11 @@ impl Chain {
         Some(block)
     }
 
+    /// Whether the block with this header is held and not committed.
+    pub(crate) fn holds(&self, hash: Hash) -> bool {
+        self.held.iter().any(|block| block.hash == hash)
+    }
+
     /// Through where blocks were handed out as committed.
     pub(crate) fn committed_through(&self) -> Sequence {
         self.committed

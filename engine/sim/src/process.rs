@@ -156,6 +156,11 @@ impl Process {
         }
     }
 
+    /// Whether the block with this header is held and not decided.
+    pub(crate) fn holds(&self, hash: Hash) -> bool {
+        self.chain.holds(hash)
+    }
+
     /// Hands one event to the machine and performs everything that it owes then.
     pub(crate) fn handle(&mut self, io: &mut Io<'_>, event: Event<'_>) -> Result<(), Stop> {
         step(io)?;

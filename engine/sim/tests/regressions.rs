@@ -51,6 +51,10 @@ const STORIES: &[(u64, &str)] = &[
     (9796, "a proposal behind a declined one was never settled: whoever sent it again waited for ever"),
     (1558, "evidence against a liar was lost between two members by a crash, and nobody was told again"),
     (2357, "as 1558, with power cuts of all nodes"),
+    (
+        910_090,
+        "the checker: a liar's seal over a block that its hearer refused could be compared with nothing there",
+    ),
     (8264, "the checker: a lie that was lost with everybody who had heard it convicts nobody"),
     (
         6347,
@@ -83,6 +87,10 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         "the appointed node stood by an appointment that a voter's log lacked, and its ballot did not show it",
     ),
     (
+        900_491,
+        "the checker: of a hundred seals that came before their blocks a node keeps the newest few, and compares no others",
+    ),
+    (
         203_654,
         "a repaired voter had everything that was committed and no leader to say so, and only it could elect one",
     ),
@@ -106,15 +114,32 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
     ),
 ];
 
+/// Seeds whose clients think long.
+const STORIES_OF_IDLE: &[(u64, Option<usize>, &str)] = &[
+    (
+        860_125,
+        None,
+        "the checker: a lone client's answer in the calm told of an older decision, and it asked for nothing more",
+    ),
+    (
+        872_139,
+        Some(3),
+        "the checker: a liar's seal that came when its block was decided and forgotten could be compared with nothing",
+    ),
+];
+
 #[test]
 fn what_was_found_once_is_not_found_again() {
-    let any = STORIES.iter().map(|story| (story, None));
-    let three = STORIES_OF_THREE.iter().map(|story| (story, Some(3)));
-    for ((seed, story), nodes) in any.chain(three) {
-        let outcome = run(&Options { seed: *seed, nodes, ..Options::default() });
+    let any = STORIES.iter().map(|story| (story, None, false));
+    let three = STORIES_OF_THREE.iter().map(|story| (story, Some(3), false));
+    let any = any.chain(three).map(|((seed, story), nodes, is_idle)| (*seed, *story, nodes, is_idle));
+    let idle = STORIES_OF_IDLE.iter().map(|(seed, nodes, story)| (*seed, *story, *nodes, true));
+    for (seed, story, nodes, is_idle) in any.chain(idle) {
+        let outcome = run(&Options { seed, nodes, is_idle, ..Options::default() });
         if let Some(violation) = outcome.violation {
             let nodes = nodes.map_or(String::new(), |nodes| format!(" --nodes {nodes}"));
-            panic!("seed {seed} ({story}): {violation}\nreplay it: cargo xtask sim {seed}{nodes}");
+            let idle = if is_idle { " --idle" } else { "" };
+            panic!("seed {seed} ({story}): {violation}\nreplay it: cargo xtask sim {seed}{nodes}{idle}");
         }
     }
 }

@@ -274,12 +274,27 @@ impl World {
         let answer = answer_of(receipt, pending.sent);
         self.witness.history.answer(self.time, pending.operation, answer);
         self.note_receipt(receipt);
+        self.note_asked(receipt);
         if ends_session(receipt) {
             self.give_session_up(client);
             return self.detach(client);
         }
         let think = self.clients[client].think_ns();
         self.look_again(client, think);
+    }
+
+    /// Whether somebody waits for a decision.
+    pub(super) fn is_asked(&self) -> bool {
+        self.clients.iter().any(|client| client.place != Place::Attached || client.pending.is_some())
+    }
+
+    /// An answer in the calm that tells of a decision, even of an old one, is what its client waited for: progress is waited
+    /// for again once somebody asks again.
+    fn note_asked(&mut self, receipt: &Receipt) {
+        let is_decided = !receipt.sequence.is_none() && receipt.sequence <= self.witness.truth.through();
+        if is_decided && !self.is_asked() {
+            self.asked_at = None;
+        }
     }
 
     fn note_receipt(&mut self, receipt: &Receipt) {

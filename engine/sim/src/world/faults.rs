@@ -116,18 +116,22 @@ impl World {
             Fault::Rot { who, down_ns } => {
                 let node = self.whom(who);
                 // Data that one disk alone held is gone with it: rot strikes where others have everything, too.
-                let are_whole = self.nodes.iter().all(|it| it.is_whole() && !it.is_rolled_back);
-                if self.nodes[node].is_up() && self.witness.voters.count_ones() >= 3 && are_whole {
+                let are_sound = self.are_whole() && !self.nodes.iter().any(|it| it.is_rolled_back);
+                if self.nodes[node].is_up() && self.witness.voters.count_ones() >= 3 && are_sound {
                     self.nodes[node].down_for_ns = down_ns;
                     self.kill(node, false);
                     let has_rotted = self.nodes[node].disk.rot();
                     self.nodes[node].has_rotted |= has_rotted;
-                    self.has_rotted |= has_rotted;
                 }
             }
             Fault::RollBack { who, down_ns } => self.roll_back(who, down_ns),
             _ => {}
         }
+    }
+
+    /// Whether nobody lacks what its disk has lost.
+    pub(super) fn are_whole(&self) -> bool {
+        self.nodes.iter().all(crate::node::Node::is_whole)
     }
 
     /// An old copy of the log is put back. The promise file stands in a second place and tells that something is missing,
@@ -141,7 +145,7 @@ impl World {
         let others =
             (0..self.nodes.len()).filter(|other| *other != node && self.nodes[*other].is_rolled_back);
         // Too many silent voters and nobody could ever commit again.
-        if self.has_rotted || 2 * (others.count() + 1) >= self.witness.voters.count_ones() as usize {
+        if !self.are_whole() || 2 * (others.count() + 1) >= self.witness.voters.count_ones() as usize {
             return;
         }
         self.nodes[node].down_for_ns = down_ns;

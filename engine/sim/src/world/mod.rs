@@ -19,7 +19,7 @@ use io_oi_record::{NodeId, Sequence};
 use io_oi_shard::PastLost;
 
 use crate::checkers::{Said, Signing, Standing, Violation, Witness};
-use crate::client::{Client, Habits, Place};
+use crate::client::{Client, Habits};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::disk::Medium;
@@ -106,7 +106,6 @@ pub(crate) struct World {
     decided_at_calm: Sequence,
     /// When somebody first wanted something decided in the calm.
     asked_at: Option<u64>,
-    has_rotted: bool,
     happened_in_ms: u64,
     is_quiet: bool,
     quiet_since: u64,
@@ -177,7 +176,6 @@ impl World {
             out: Vec::new(),
             decided_at_calm: Sequence::NONE,
             asked_at: None,
-            has_rotted: false,
             happened_in_ms: 0,
             is_quiet: false,
             quiet_since: 0,
@@ -415,8 +413,7 @@ impl World {
             self.mend(node);
         }
         self.appoint_somebody();
-        let asks = |client: &Client| client.place != Place::Attached || client.pending.is_some();
-        self.asked_at = self.clients.iter().any(asks).then_some(self.time);
+        self.asked_at = self.is_asked().then_some(self.time);
     }
 }
 

@@ -19,6 +19,8 @@ use crate::wire::Wire;
 
 const RESTART_NS: u64 = 10_000_000;
 const FETCH_NS: u64 = 100_000;
+/// Seals that came before their blocks, as many as a machine keeps.
+const SEALS_EARLY: usize = 4;
 
 /// A silenced node is killed once more when it has done so much: by then its log looks whole.
 const SILENCED_STEPS: u64 = 300;
@@ -213,23 +215,28 @@ impl World {
     }
 
     /// Notes what the liar itself has signed to this node. A seal counts once its block is there, in its epoch: one that comes
-    /// first waits for it.
+    /// first waits for it, and one that comes when the block is decided counts no more, for it may be forgotten.
     fn hear_liar(&mut self, to: usize, from: NodeId, bytes: &[u8]) {
         let lies = self.liar.as_ref().is_some_and(|liar| self.nodes[liar.node].identity.node == from);
         let (Some(process), true) = (&self.nodes[to].process, lies) else { return };
         let Some(wire) = Wire::read(&self.cluster, bytes) else { return };
         let said = wire.said(&self.cluster, |_| true);
-        let (epoch, held) = (process.machine.epoch(), process.machine.last_sequence());
-        let is_early = |said: &Said| matches!(said, Said::Sealed { epoch: of, last, .. } if *of != epoch || *last > held);
-        let at = (to, self.nodes[to].boot);
-        let ready = |(whose, said): &mut _| *whose == at && !is_early(said);
-        let due: Vec<((usize, u32), Said)> = self.early_seals.extract_if(.., ready).collect();
-        due.iter().for_each(|(_, said)| self.note_heard(to, said));
-        if matches!(wire.message(), Message::Seal(_)) && is_early(&said) {
-            self.early_seals.push((at, said));
+        let (epoch, at) = (process.machine.epoch(), (to, self.nodes[to].boot));
+        let is_here = |said: &Said| matches!(said, Said::Sealed { epoch: of, hash, .. } if *of == epoch && process.holds(*hash));
+        let ready = |(whose, said): &mut _| *whose == at && is_here(said);
+        let mut heard: Vec<((usize, u32), Said)> = self.early_seals.extract_if(.., ready).collect();
+        if !matches!(wire.message(), Message::Seal(_)) || is_here(&said) {
+            heard.push((at, said));
         } else {
-            self.note_heard(to, &said);
+            self.early_seals.push((at, said));
         }
+        // A machine keeps the newest few; a later one covers the others.
+        let is_its = |(whose, _): &((usize, u32), Said)| *whose == at;
+        if self.early_seals.iter().filter(|seal| is_its(seal)).count() > SEALS_EARLY {
+            let oldest = self.early_seals.iter().position(is_its);
+            self.early_seals.remove(oldest.expect("there are some"));
+        }
+        heard.iter().for_each(|(_, said)| self.note_heard(to, said));
     }
 
     fn note_heard(&mut self, to: usize, said: &Said) {

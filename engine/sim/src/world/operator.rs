@@ -105,8 +105,8 @@ impl World {
     /// No operator makes his own cluster unable to go on: the voters that can speak stay more than half.
     fn is_sensible(&self, change: &Change) -> bool {
         let Change::Remove(node) = change else { return true };
-        // A voter whose log was repaired grants nothing before it has met a leader: its word may be missing.
-        if self.has_rotted {
+        // A voter with a repaired log grants nothing before it is whole again: its word may be missing.
+        if !self.are_whole() {
             return false;
         }
         let Some(node) = self.cluster.index_of(*node) else { return false };
