@@ -21,6 +21,7 @@ fn twenty_kills_lose_nothing_acknowledged_and_repeat_nothing() {
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| write_until(&socket, &is_over));
         let chain = scope.spawn(|| build_a_chain_until(&socket, &is_over, &links));
+        let over = EndsWithMe(&is_over);
         let mut random = Random::seeded();
         for round in 0..ROUNDS {
             // Every other kill waits for work; the rest may hit a node that still reads its log or lets clients in.
@@ -32,7 +33,7 @@ fn twenty_kills_lose_nothing_acknowledged_and_repeat_nothing() {
             node.kill();
             node = NodeProcess::start(dir.path(), &[]);
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         let (newest, puts) = writer.join().unwrap();
         let links = chain.join().unwrap();
         node.kill();
@@ -50,6 +51,15 @@ fn twenty_kills_lose_nothing_acknowledged_and_repeat_nothing() {
         assert!(puts > 0 && links >= u64::from(ROUNDS / 2));
         node.stop();
     });
+}
+
+/// Ends the clients, whatever happens: a scope waits for its threads, so a test that fails would hang instead.
+struct EndsWithMe<'a>(&'a AtomicBool);
+
+impl Drop for EndsWithMe<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Puts as fast as receipts come back. The last value put under each key, and how many puts there were.
