@@ -98,7 +98,8 @@ pub struct Config {
     pub places_max: usize,
     /// How batches are made durable.
     pub strategy: StrategyWish,
-    /// How long to wait for a process that died to let go of the log.
+    /// How long to wait until the disk is through with the last write of a process that died. A sick disk takes many seconds
+    /// for one flush, and a node that gave up would need somebody to start it again.
     pub lock_wait: Duration,
     /// How long to wait before trying again to prepare a segment when there was no space.
     pub prepare_retry: Duration,
@@ -116,7 +117,7 @@ impl Config {
             buffer_bytes: BUFFER_BYTES_DEFAULT,
             places_max: PLACES_MAX_DEFAULT,
             strategy: StrategyWish::Auto,
-            lock_wait: Duration::from_secs(5),
+            lock_wait: Duration::from_secs(60),
             prepare_retry: Duration::from_millis(250),
         }
     }

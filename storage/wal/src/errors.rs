@@ -16,7 +16,8 @@ pub enum OpenError {
     Config(String),
     /// Another process has the log, or died a moment ago and its last write is not through yet.
     #[error(
-        "the log is in use by another process ({0}); stop that node, or give each node a directory of its own"
+        "the log is in use by another process, or the disk does not end the last write of one that died ({0}); stop that \
+         node, look after the disk, or give each node a directory of its own"
     )]
     InUse(#[source] DiskError),
     /// No space for a segment that is needed to go on.

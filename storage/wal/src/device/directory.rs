@@ -122,7 +122,7 @@ impl Directory {
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
             if let Some(number) = number_of(&entry.file_name()) {
-                lock(&File::open(entry.path())?, lock_wait)?;
+                lock_once_written(&File::open(entry.path())?, number, lock_wait)?;
                 segments.push(SegmentFile { number, bytes: entry.metadata()?.len() });
             }
         }
@@ -253,6 +253,20 @@ fn lock(file: &File, wait: Duration) -> io::Result<()> {
     }
 }
 
+/// Takes a segment's lock. Who has the directory's lock is alone: this one is held by the last write of a process that died.
+fn lock_once_written(file: &File, segment: SegmentNumber, wait: Duration) -> io::Result<()> {
+    match lock(file, wait.min(QUIET_WAIT)) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && wait > QUIET_WAIT => {
+            tracing::warn!(%segment, "the disk still works on the last write of a process that died: waiting for it");
+            lock(file, wait - QUIET_WAIT)
+        }
+        locked => locked,
+    }
+}
+
+/// A wait that is longer is told.
+const QUIET_WAIT: Duration = Duration::from_secs(1);
+
 /// A file's name, made without allocating: a segment is changed on the shard's own time.
 struct Name {
     text: [u8; Name::BYTES_MAX],
@@ -319,6 +333,23 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(first);
         Directory::open(temporary.path()).unwrap();
+    }
+
+    #[test]
+    fn a_segment_is_waited_for_until_the_last_write_of_the_dead_is_through() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::open(temporary.path()).unwrap();
+        std::fs::write(temporary.path().join("wal-00000003.log"), b"segment").unwrap();
+        let held = directory.open_to_write(SegmentNumber(3)).unwrap();
+        let refused = directory.segments(Duration::ZERO).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(2 * QUIET_WAIT);
+                drop(held);
+            });
+            assert_eq!(directory.segments(60 * QUIET_WAIT).unwrap().len(), 1);
+        });
     }
 
     #[test]
