@@ -84,6 +84,12 @@ impl Watch {
         self.headers.of(header.leader).any(|known| headers_contradict(known, header))
     }
 
+    /// Whether just this header was seen and is remembered.
+    #[must_use]
+    pub fn remembers_header(&self, header: &BlockHeader) -> bool {
+        self.headers.of(header.leader).any(|known| known == header)
+    }
+
     /// A vote that came on its voter's own connection, or whose signature was checked. [P-102]
     pub fn see_vote(&mut self, vote: &Signed<Vote>, roster: &Roster) -> Option<Evidence> {
         self.is_of_interest(&vote.statement, roster).then_some(())?;

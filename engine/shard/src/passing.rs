@@ -1,7 +1,7 @@
 //! What a leader has signed is shown from follower to follower: two histories meet at the next message.
 //!
 //! Invariant: a header is passed on only after its signature was checked here, the newest one, to nobody who has shown the
-//! same one; no acknowledgement waits for that, and whoever shows false signatures is not listened to. [P-108]
+//! same one, and once; no acknowledgement waits for that, and whoever shows false signatures is not listened to. [P-108]
 
 use io_oi_record::evidence::Signed;
 use io_oi_record::message::Message;
@@ -80,8 +80,13 @@ impl Machine {
         if statement.leader == self.own_node() {
             return !self.consensus.has_claimed(statement.epoch) && self.mute().is_none();
         }
-        let is_contrary = self.voting.watch.contradicts_header(statement);
-        if from == statement.leader || is_contrary || self.is_in_doubt(hash) {
+        if self.is_in_doubt(hash) {
+            return true;
+        }
+        if self.voting.watch.remembers_header(statement) {
+            return false; // Looked at and passed on before: else members would show it to each other for ever.
+        }
+        if from == statement.leader || self.voting.watch.contradicts_header(statement) {
             return true;
         }
         // What is not here yet is compared when it comes; what is forgotten was compared while it was remembered.

@@ -186,6 +186,24 @@ fn an_honest_header_goes_to_who_has_not_shown_it_and_never_to_its_leader() {
     assert!(others.iter().all(|node| !net.machine(*node).is_barred(net.id(leader))));
 }
 
+/// A header of a block that was given up, by the node that leads now, comes late: nobody's chain has it, nothing contradicts it.
+#[test]
+fn an_old_header_goes_round_once() {
+    let (mut net, leader, truth, lie) = split(5);
+    let others = net.others(leader);
+    net.cut.clear();
+    others.iter().for_each(|node| deliver(&mut net, leader, *node, &truth));
+    (0..5).for_each(|_| net.step());
+    let statement = BlockHeader { epoch: Epoch(truth.epoch.0 - 1), ..lie.header };
+    let header = Message::Header(Signed { statement, signature: signer_of(leader).sign(&statement) });
+    net.deliver(others[0], others[1], encoded(truth.epoch, &header));
+    net.kept = Some(Vec::new());
+    (0..50).for_each(|_| net.step());
+    let passed = passed_on(&mut net, leader);
+    assert!((3..=12).contains(&passed.len()), "shown {} times", passed.len());
+    assert!(others.iter().all(|node| !net.machine(*node).is_barred(net.id(leader))));
+}
+
 #[test]
 fn a_flood_of_false_headers_is_looked_at_a_few_times_only() {
     let (mut net, leader, truth, lie) = split(3);

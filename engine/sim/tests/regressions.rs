@@ -128,11 +128,19 @@ const STORIES_OF_IDLE: &[(u64, Option<usize>, &str)] = &[
     ),
 ];
 
+/// Seeds of clusters that five nodes found.
+const STORIES_OF_FIVE: &[(u64, &str)] = &[(
+    1_200_509,
+    "an old header of a block that was given up, by the node that led again, went round among the others for ever",
+)];
+
 #[test]
 fn what_was_found_once_is_not_found_again() {
     let any = STORIES.iter().map(|story| (story, None, false));
     let three = STORIES_OF_THREE.iter().map(|story| (story, Some(3), false));
-    let any = any.chain(three).map(|((seed, story), nodes, is_idle)| (*seed, *story, nodes, is_idle));
+    let five = STORIES_OF_FIVE.iter().map(|story| (story, Some(5), false));
+    let any =
+        any.chain(three).chain(five).map(|((seed, story), nodes, is_idle)| (*seed, *story, nodes, is_idle));
     let idle = STORIES_OF_IDLE.iter().map(|(seed, nodes, story)| (*seed, *story, *nodes, true));
     for (seed, story, nodes, is_idle) in any.chain(idle) {
         let outcome = run(&Options { seed, nodes, is_idle, ..Options::default() });

@@ -145,7 +145,9 @@ impl World {
         let others =
             (0..self.nodes.len()).filter(|other| *other != node && self.nodes[*other].is_rolled_back);
         // Too many silent voters and nobody could ever commit again.
-        if !self.are_whole() || 2 * (others.count() + 1) >= self.witness.voters.count_ones() as usize {
+        // A copy that is damaged itself is repaired: what it lacks beside is among what a repair makes up for.
+        let is_telling = !self.nodes[node].has_rotted && self.are_whole();
+        if !is_telling || 2 * (others.count() + 1) >= self.witness.voters.count_ones() as usize {
             return;
         }
         self.nodes[node].down_for_ns = down_ns;
