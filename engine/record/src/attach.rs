@@ -22,7 +22,7 @@ use crate::genesis::{check_count, check_max};
 use crate::ids::{ClusterId, Hash, NodeId, SessionId, ShardId};
 use crate::limits::{
     ANSWER_BYTES_MAX, CLIENT_NAME_BYTES_MAX, KEY_BYTES_MAX, PACKET_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX,
-    REFUSAL_TEXT_BYTES_MAX, SHARDS_MAX, SIGNED_GOVERNANCE_BYTES_MAX,
+    REFUSAL_TEXT_BYTES_MAX, SHARDS_MAX, SHIPMENT_BYTES_MAX,
 };
 use crate::token::SessionToken;
 
@@ -248,6 +248,8 @@ pub enum Inquiry {
     Prove(Vec<u8>) = 6,
     /// Submit an operator's change; the answer is the encoded receipt.
     Govern(Submission) = 7,
+    /// Which arbitrators judge, which are stored, and how they fare here: JSON.
+    Arbitrators = 8,
 }
 
 /// An operator's change on its way into a shard's log.
@@ -256,7 +258,7 @@ pub enum Inquiry {
 pub struct Submission {
     /// The shard. Every change goes into every shard's log, shard 0 first: it settles who comes first.
     pub shard: ShardId,
-    /// The encoded signed governance record.
+    /// The encoded signed governance record, with what travels with it.
     pub signed: Vec<u8>,
 }
 
@@ -399,7 +401,7 @@ impl Inquiry {
             Inquiry::Prove(key) => check_count("the key", key.len(), KEY_BYTES_MAX),
             Inquiry::Govern(Submission { shard, signed }) => {
                 check_max("the shard's number", shard.index(), SHARDS_MAX - 1)?;
-                check_count("the governance record", signed.len(), SIGNED_GOVERNANCE_BYTES_MAX)
+                check_count("the governance record", signed.len(), SHIPMENT_BYTES_MAX)
             }
             _ => Ok(()),
         }

@@ -83,6 +83,8 @@ nouns! {
     Inquiry = 20, "inquiry";
     /// `attach::Answer`
     Answer = 21, "answer";
+    /// `component::Shipment` with a payload.
+    Shipment = 22, "governance record with its payload";
     /// `proof::RecordProof`
     RecordProof = 24, "proof of a record";
     /// `message::BlockMessage`

@@ -3,7 +3,7 @@
 //! Invariant: every message says what happened and what to do; none carries bytes of the sender.
 
 use crate::codec::Noun;
-use crate::limits::{KEY_BYTES_MAX, SIGNED_GOVERNANCE_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, SHIPMENT_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::verdict::RefusalCode;
 
 /// A proposal or record whose fields do not go together, found while encoding or decoding it.
@@ -30,10 +30,8 @@ pub enum ShapeError {
     /// Only `Put` carries a value.
     #[error("a delete carries no value: leave it empty")]
     ValueNotAllowed,
-    /// `Govern` carries one signed governance record.
-    #[error(
-        "a governance record has {bytes} bytes, 1 to {SIGNED_GOVERNANCE_BYTES_MAX} are allowed: sign it again"
-    )]
+    /// `Govern` carries one signed governance record, and what travels with it.
+    #[error("a governance record has {bytes} bytes, 1 to {SHIPMENT_BYTES_MAX} are allowed: sign it again")]
     GovernanceLength {
         /// Length of the refused value.
         bytes: usize,
@@ -112,6 +110,11 @@ pub enum EncodeError {
         /// Its limit, from `limits`.
         max: usize,
     },
+    /// What travels with a governance record is not what the record names.
+    #[error(
+        "the payload does not have the hash that its governance record names: bring the bytes that were signed for"
+    )]
+    PayloadWrong,
     /// A list or text must not be empty.
     #[error("{what} is empty: name at least one")]
     Empty {

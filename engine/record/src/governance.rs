@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::codec::{Noun, layout, read_archive, read_signed_archive, write_archive, write_signed_archive};
+use crate::component::{ComponentPart, JudgeVersions};
 use crate::error::{DecodeError, EncodeError};
 use crate::genesis::{Genesis, Member, check_max};
 use crate::hash::Domain;
@@ -28,12 +29,16 @@ pub enum Change {
     Remove(NodeId),
     /// The only node that may stand for leader of a shard (strict control).
     Appoint(Appointment),
-    /// The judge of a key prefix.
+    /// The judge of a key prefix, or its shadow.
     SetArbitrator(ArbitratorChoice),
     /// A limit below the one that the program has by itself.
     SetLimit(LimitChoice),
     /// A key that may not lead, vote or stand any more.
     Bar(Barring),
+    /// The next part of an arbitrator's component, whose bytes travel beside the signed record.
+    StorePart(ComponentPart),
+    /// A component, whole or begun, that no prefix uses and nobody keeps any more.
+    DropComponent(Hash),
 }
 
 /// A node's authority to stand for leader of a shard.
@@ -46,14 +51,19 @@ pub struct Appointment {
     pub node: NodeId,
 }
 
-/// Which arbitrator judges a prefix.
+/// Which arbitrator judges a prefix from the next record on, or runs beside the one that does.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 #[rkyv(attr(doc = "Archived form of `ArbitratorChoice`."))]
 pub struct ArbitratorChoice {
     /// The prefix, up to `PREFIX_BYTES_MAX` bytes.
     pub prefix: Vec<u8>,
-    /// Hash of the component; the zero hash removes it.
+    /// Hash of the component; the zero hash takes the judge, or the shadow, away.
     pub arbitrator: Hash,
+    /// Whether it only runs beside the judge, so that differences are counted before it decides anything. A shadow that
+    /// becomes the judge is a shadow no more.
+    pub is_shadow: bool,
+    /// By which versions it judges; a node whose program has others does not judge at all. All zero without arbitrator.
+    pub versions: JudgeVersions,
 }
 
 /// A limit and its new value.
@@ -138,6 +148,9 @@ impl Governance {
             Change::SetArbitrator(choice) => {
                 check_max("an arbitrator's prefix", choice.prefix.len(), PREFIX_BYTES_MAX)
             }
+            Change::StorePart(part) if part.component.is_zero() => {
+                Err(EncodeError::Empty { what: "the hash of a component" })
+            }
             _ => Ok(()),
         }
     }
@@ -167,7 +180,7 @@ impl Statement for Governance {
     }
 }
 
-/// A governance record with its operator's signature: the value of a `Govern` proposal.
+/// A governance record with its operator's signature: with what travels with it, the value of a `Govern` proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SignedGovernance {
     /// What was decided.

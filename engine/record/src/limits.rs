@@ -5,6 +5,7 @@
 
 use crate::block::HEADER_BYTES;
 use crate::certificate::{CERTIFICATE_HEAD_BYTES, CERTIFICATE_VOTE_BYTES};
+use crate::component::SHIPMENT_HEAD_BYTES;
 use crate::message::{BLOCK_MESSAGE_HEAD_BYTES, FORWARD_ENTRY_HEAD_BYTES, MESSAGE_HEAD_BYTES};
 use crate::proposal::PROPOSAL_HEAD_BYTES;
 use crate::published::PUBLISHED_HEAD_BYTES;
@@ -86,6 +87,16 @@ pub const GOVERNANCE_BYTES_MAX: usize = 2 * 1024;
 pub const EVIDENCE_BYTES_MAX: usize = RECORD_BYTES_MAX + 4 * 1024;
 /// Longest governance record with its signature, in bytes.
 pub const SIGNED_GOVERNANCE_BYTES_MAX: usize = GOVERNANCE_BYTES_MAX + 128;
+/// Longest part of an arbitrator's component in bytes: with the record that names it, it fits one packet.
+pub const PART_BYTES_MAX: usize = 12 * 1024;
+/// Longest governance record with its signature and what travels with it, in bytes.
+pub const SHIPMENT_BYTES_MAX: usize = SHIPMENT_HEAD_BYTES + SIGNED_GOVERNANCE_BYTES_MAX + PART_BYTES_MAX;
+/// Longest component that is deployed, in bytes: what the sealed tier looks at. The standard ones take 2 to 6 KiB.
+pub const COMPONENT_BYTES_MAX: usize = 256 * 1024;
+/// Most components that a cluster keeps.
+pub const COMPONENTS_MAX: usize = 64;
+/// Most bytes of all of them: every shard of every node holds them in memory.
+pub const COMPONENTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest evidence with the reporter's signature, in bytes.
 pub const SIGNED_EVIDENCE_BYTES_MAX: usize = EVIDENCE_BYTES_MAX + 128;
 
@@ -170,9 +181,11 @@ const _: () = assert!(
     "the largest proof must fit"
 );
 const _: () = assert!(
-    SIGNED_GOVERNANCE_BYTES_MAX + 64 <= PACKET_BYTES_MAX && KEY_BYTES_MAX + 64 <= PACKET_BYTES_MAX,
+    SHIPMENT_BYTES_MAX + 64 <= PACKET_BYTES_MAX && KEY_BYTES_MAX + 64 <= PACKET_BYTES_MAX,
     "every inquiry must fit one packet"
 );
 const _: () = assert!(LIMBO_MAX < SESSIONS_MAX, "most of a full table is not in limbo");
+const _: () = assert!(SHIPMENT_BYTES_MAX <= VALUE_BYTES_MAX, "a governance record is a record's value");
 const _: () =
-    assert!(SIGNED_GOVERNANCE_BYTES_MAX <= VALUE_BYTES_MAX, "a governance record is a record's value");
+    assert!(SIGNED_GOVERNANCE_BYTES_MAX <= u16::MAX as usize, "a shipment names its record's length");
+const _: () = assert!(COMPONENT_BYTES_MAX <= COMPONENTS_BYTES_MAX);

@@ -11,7 +11,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use crate::codec::{FORMAT_VERSION, Noun, check_kind, layout, read_head, write_head};
 use crate::error::{DecodeError, EncodeError, ShapeError};
 use crate::ids::{Sequence, SessionSequence};
-use crate::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN, SIGNED_GOVERNANCE_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, KEY_BYTES_MIN, SHIPMENT_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
@@ -28,7 +28,8 @@ pub enum Operation {
     CloseSession = 4,
     /// The leader's first record of an epoch.
     StartEpoch = 5,
-    /// Change the cluster: the value is a signed governance record, whose operator is the authority.
+    /// Change the cluster: the value is a signed governance record with what travels with it; its operator is the
+    /// authority.
     Govern = 6,
 }
 
@@ -307,7 +308,7 @@ pub(crate) fn check_shape(
         Operation::Delete => Err(ShapeError::ValueNotAllowed),
         _ if !key.is_empty() => Err(ShapeError::PayloadNotAllowed),
         _ if precondition != Precondition::None => Err(ShapeError::PreconditionNotAllowed),
-        Operation::Govern if value.is_empty() || value.len() > SIGNED_GOVERNANCE_BYTES_MAX => {
+        Operation::Govern if value.is_empty() || value.len() > SHIPMENT_BYTES_MAX => {
             Err(ShapeError::GovernanceLength { bytes: value.len() })
         }
         Operation::Govern => Ok(()),

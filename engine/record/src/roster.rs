@@ -7,13 +7,16 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::component::JudgeVersions;
 use crate::genesis::{ControlMode, Genesis, Member};
 use crate::governance::{
     Appointment, ArbitratorChoice, Barring, Change, Governance, Limit, LimitChoice, SignedGovernance,
 };
-use crate::ids::{ClusterId, NodeId, OperatorId, ShardId};
+use crate::hash::Domain;
+use crate::ids::{ClusterId, Hash, NodeId, OperatorId, ShardId};
 use crate::limits::{
-    ARBITRATORS_MAX, BARS_MAX, BLOCK_RECORDS_MAX, CLIENTS_MAX, MEMBERS_MAX, SESSIONS_MAX, VALUE_BYTES_MAX,
+    ARBITRATORS_MAX, BARS_MAX, BLOCK_RECORDS_MAX, CLIENTS_MAX, COMPONENTS_MAX, MEMBERS_MAX, SESSIONS_MAX,
+    VALUE_BYTES_MAX,
 };
 use crate::verdict::RefusalCode;
 
@@ -35,6 +38,29 @@ pub struct Appointed {
     pub number: u64,
 }
 
+/// Who judges below a prefix, and who runs beside the judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// The prefix; the empty one is every key.
+    pub prefix: Vec<u8>,
+    /// The component that judges; zero when there is only a shadow.
+    pub arbitrator: Hash,
+    /// By which versions.
+    pub versions: JudgeVersions,
+    /// The component that runs beside it; zero for none.
+    pub shadow: Hash,
+    /// By which versions.
+    pub shadow_versions: JudgeVersions,
+}
+
+impl Seat {
+    fn of(prefix: &[u8]) -> Seat {
+        let versions = JudgeVersions::default();
+        let prefix = prefix.to_vec();
+        Seat { prefix, arbitrator: Hash::ZERO, versions, shadow: Hash::ZERO, shadow_versions: versions }
+    }
+}
+
 /// The cluster as its operators want it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roster {
@@ -44,7 +70,8 @@ pub struct Roster {
     members: Vec<RosterMember>,
     appointed: Vec<Appointed>,
     bars: Vec<Barring>,
-    arbitrators: Vec<ArbitratorChoice>,
+    arbitrators: Vec<Seat>,
+    components: Vec<Hash>,
     limits: [u64; LIMITS.len()],
     number: u64,
     members_version: u64,
@@ -72,6 +99,7 @@ impl Roster {
             appointed: vec![Appointed { node: first.node, number: 0 }; genesis.shards.into()],
             bars: Vec::new(),
             arbitrators: Vec::new(),
+            components: Vec::new(),
             limits: LIMITS.map(|(_, allowed)| allowed as u64),
             number: 0,
             members_version: 0,
@@ -145,8 +173,34 @@ impl Roster {
 
     /// The arbitrators of prefixes, sorted by prefix.
     #[must_use]
-    pub fn arbitrators(&self) -> &[ArbitratorChoice] {
+    pub fn arbitrators(&self) -> &[Seat] {
         &self.arbitrators
+    }
+
+    /// The components of which parts are stored, oldest first.
+    #[must_use]
+    pub fn components(&self) -> &[Hash] {
+        &self.components
+    }
+
+    /// Whether a prefix uses this component, as its judge or as a shadow.
+    #[must_use]
+    pub fn uses(&self, component: Hash) -> bool {
+        self.arbitrators.iter().any(|seat| seat.arbitrator == component || seat.shadow == component)
+    }
+
+    /// The name of the set of judges; `None` while no prefix has one.
+    #[must_use]
+    pub fn arbitrators_hash(&self) -> Option<Hash> {
+        let judging = || self.arbitrators.iter().filter(|seat| !seat.arbitrator.is_zero());
+        judging().next()?;
+        let mut bytes = Vec::new();
+        for seat in judging() {
+            bytes.extend_from_slice(&(seat.prefix.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&seat.prefix);
+            bytes.extend_from_slice(&seat.arbitrator.0);
+        }
+        Some(Domain::ArbitratorSet.hash(&bytes))
     }
 
     /// Whether the record may come next: signed by an operator, numbered next, and fitting the cluster as it is. What
@@ -190,6 +244,9 @@ impl Roster {
             Change::SetArbitrator(choice) => self.set_arbitrator(choice),
             Change::SetLimit(choice) => self.limits[limit_index(choice.limit)] = choice.value,
             Change::Bar(barring) => self.bars.push(*barring),
+            Change::StorePart(part) if self.components.contains(&part.component) => {}
+            Change::StorePart(part) => self.components.push(part.component),
+            Change::DropComponent(component) => self.components.retain(|stored| stored != component),
         }
     }
 
@@ -212,6 +269,10 @@ impl Roster {
                     && self.bars.len() < BARS_MAX
                     && self.has_honest_voter_besides(barring.node)
             }
+            Change::StorePart(part) => {
+                self.components.contains(&part.component) || self.components.len() < COMPONENTS_MAX
+            }
+            Change::DropComponent(component) => self.components.contains(component) && !self.uses(*component),
         }
     }
 
@@ -234,11 +295,17 @@ impl Roster {
         self.member(node).is_some() && self.has_honest_voter_besides(node) && !is_appointed
     }
 
+    /// A component judges once all of it is stored, which is for those to say who have its bytes.
     fn allows_arbitrator(&self, choice: &ArbitratorChoice) -> bool {
-        match self.find_arbitrator(&choice.prefix) {
-            Ok(_) => true,
-            Err(_) => !choice.arbitrator.is_zero() && self.arbitrators.len() < ARBITRATORS_MAX,
+        let found = self.find_arbitrator(&choice.prefix);
+        if choice.arbitrator.is_zero() {
+            let seat = found.ok().map(|place| &self.arbitrators[place]);
+            let known = seat.map(|seat| if choice.is_shadow { seat.shadow } else { seat.arbitrator });
+            return known.is_some_and(|known| !known.is_zero());
         }
+        let has_room = found.is_ok() || self.arbitrators.len() < ARBITRATORS_MAX;
+        let judges = found.is_ok_and(|place| self.arbitrators[place].arbitrator == choice.arbitrator);
+        has_room && !(choice.is_shadow && judges) && self.components.contains(&choice.arbitrator)
     }
 
     fn has_honest_voter_besides(&self, node: NodeId) -> bool {
@@ -246,17 +313,27 @@ impl Roster {
     }
 
     fn set_arbitrator(&mut self, choice: &ArbitratorChoice) {
-        match self.find_arbitrator(&choice.prefix) {
-            Ok(place) if choice.arbitrator.is_zero() => {
-                self.arbitrators.remove(place);
-            }
-            Ok(place) => self.arbitrators[place] = choice.clone(),
-            Err(place) => self.arbitrators.insert(place, choice.clone()),
+        let ArbitratorChoice { prefix, arbitrator, is_shadow, versions } = choice;
+        let place = self.find_arbitrator(prefix).unwrap_or_else(|place| {
+            self.arbitrators.insert(place, Seat::of(prefix));
+            place
+        });
+        let seat = &mut self.arbitrators[place];
+        if *is_shadow {
+            (seat.shadow, seat.shadow_versions) = (*arbitrator, *versions);
+        } else {
+            (seat.arbitrator, seat.versions) = (*arbitrator, *versions);
+        }
+        if seat.shadow == seat.arbitrator {
+            (seat.shadow, seat.shadow_versions) = (Hash::ZERO, JudgeVersions::default());
+        }
+        if seat.arbitrator.is_zero() && seat.shadow.is_zero() {
+            self.arbitrators.remove(place);
         }
     }
 
     fn find_arbitrator(&self, prefix: &[u8]) -> Result<usize, usize> {
-        self.arbitrators.binary_search_by(|choice| choice.prefix.as_slice().cmp(prefix))
+        self.arbitrators.binary_search_by(|seat| seat.prefix.as_slice().cmp(prefix))
     }
 }
 

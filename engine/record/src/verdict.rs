@@ -183,6 +183,18 @@ refusals! {
     /// Too many evictions of sessions wait for their commit.
     SessionsBusy = 22, "sessions-busy",
         "more sessions are being opened than the quorum can follow: attach again in a moment";
+    /// The arbitrator cannot decide as things are.
+    ArbitratorDeferred = 23, "arbitrator-deferred",
+        "the arbitrator of this key's prefix cannot decide as things are: submit it again later";
+    /// The arbitrator failed: trap, fuel, an answer that is none.
+    ArbitratorFault = 24, "arbitrator-fault",
+        "the arbitrator of this key's prefix failed on this proposal: tell whoever installed it";
+    /// The arbitrator wants to read or write what is not its own.
+    ArbitratorElsewhere = 25, "arbitrator-elsewhere",
+        "the arbitrator reads or writes a key of another shard or of another arbitrator's prefix: one record belongs to one";
+    /// The leader cannot run the component, or not yet.
+    ArbitratorNotAdmitted = 26, "arbitrator-not-admitted",
+        "the leader has not admitted this component, or not by these versions: look at the list of arbitrators for the reason";
 }
 
 const _: () = assert!(crate::limits::KEY_BYTES_MAX == 512, "the text of KeyTooLong names the limit");
@@ -274,7 +286,8 @@ mod tests {
              6=malformed 7=key-too-long 8=key-empty 9=value-too-long 10=prefix-not-allowed 11=wrong-shard \
              12=hot-tier-full 13=disk-full 14=not-leader 15=shutting-down \
              16=governance-unsigned 17=governance-number 18=governance-not-applicable \
-             19=governance-pending 20=learner-not-level 21=leader-unknown 22=sessions-busy"
+             19=governance-pending 20=learner-not-level 21=leader-unknown 22=sessions-busy \
+             23=arbitrator-deferred 24=arbitrator-fault 25=arbitrator-elsewhere 26=arbitrator-not-admitted"
         );
     }
 
@@ -291,7 +304,7 @@ mod tests {
 
     #[test]
     fn unknown_numbers_are_refused() {
-        for number in [0, 23, 1000, (1 << 31) - 1] {
+        for number in [0, 27, 1000, (1 << 31) - 1] {
             assert_eq!(RefusalCode::from_code(number), Err(DecodeError::RefusalUnknown { code: number }));
         }
     }

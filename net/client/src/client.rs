@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_oi_record::attach::{Resume, Welcome};
-use io_oi_record::limits::{KEY_BYTES_MAX, SIGNED_GOVERNANCE_BYTES_MAX, VALUE_BYTES_MAX};
+use io_oi_record::limits::{KEY_BYTES_MAX, SHIPMENT_BYTES_MAX, VALUE_BYTES_MAX};
 use io_oi_record::{ClusterId, NodeId, SessionId, ShardId};
 use io_oi_shm::bell::ring_if_parked;
 use io_oi_shm::{HashSeed, hash_key, shard_of};
@@ -217,8 +217,8 @@ impl Client {
         if shard.index() >= self.channels.len() {
             return Err(PutError::NoSuchShard { shard, shards: self.welcome.shards });
         }
-        if draft.value.is_empty() || draft.value.len() > SIGNED_GOVERNANCE_BYTES_MAX {
-            let (value_bytes, value_bytes_max) = (draft.value.len(), SIGNED_GOVERNANCE_BYTES_MAX);
+        if draft.value.is_empty() || draft.value.len() > SHIPMENT_BYTES_MAX {
+            let (value_bytes, value_bytes_max) = (draft.value.len(), SHIPMENT_BYTES_MAX);
             return Err(PutError::ValueTooLong { value_bytes, value_bytes_max });
         }
         self.submit_after_collecting(shard, draft)

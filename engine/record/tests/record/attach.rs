@@ -6,7 +6,7 @@ use io_oi_record::attach::{
 };
 use io_oi_record::limits::{
     ANSWER_BYTES_MAX, KEY_BYTES_MAX, PACKET_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX,
-    REFUSAL_TEXT_BYTES_MAX, SIGNED_GOVERNANCE_BYTES_MAX,
+    REFUSAL_TEXT_BYTES_MAX, SHIPMENT_BYTES_MAX,
 };
 use io_oi_record::*;
 
@@ -103,15 +103,12 @@ fn a_long_answer_is_cut_into_packets_that_join_again() {
 
 #[test]
 fn the_largest_inquiry_fits_one_packet_and_no_larger_one_goes_out() {
-    let largest = Submission { shard: ShardId(63), signed: vec![1; SIGNED_GOVERNANCE_BYTES_MAX] };
+    let largest = Submission { shard: ShardId(63), signed: vec![1; SHIPMENT_BYTES_MAX] };
     for (inquiry, too_large) in [
         (Inquiry::Prove(vec![1; KEY_BYTES_MAX]), Inquiry::Prove(vec![1; KEY_BYTES_MAX + 1])),
         (
             Inquiry::Govern(largest.clone()),
-            Inquiry::Govern(Submission {
-                signed: vec![1; SIGNED_GOVERNANCE_BYTES_MAX + 1],
-                ..largest.clone()
-            }),
+            Inquiry::Govern(Submission { signed: vec![1; SHIPMENT_BYTES_MAX + 1], ..largest.clone() }),
         ),
     ] {
         let bytes = inquiry.encode().expect("within the limits");

@@ -181,17 +181,32 @@ pub(crate) fn governance(change: Change) -> Governance {
     }
 }
 
+/// Bytes of a component on their way.
+pub(crate) const PART: &[u8] = b"\0asm\x0d\0\x01\0 and so on";
+
+pub(crate) fn shipment() -> Shipment<'static> {
+    let change = Change::StorePart(ComponentPart::of(Domain::Arbitrator.hash(b"component"), PART));
+    let governance = Governance { number: 2, ..governance(change) };
+    Shipment { signed: SignedGovernance::sign(governance, &operator()), payload: PART }
+}
+
 pub(crate) fn changes() -> Vec<(&'static str, Change)> {
     let node = Signer::from_secret(&[4; 32]).node();
     let member = Member { node, name: "gamma".into(), address: "gamma.example:7100".into() };
-    let choice =
-        ArbitratorChoice { prefix: b"ord/".to_vec(), arbitrator: Domain::Arbitrator.hash(b"component") };
+    let component = Domain::Arbitrator.hash(b"component");
+    let versions = JudgeVersions { seal: 1, costs: 2, engine: [48, 0, 8] };
+    let (prefix, is_shadow) = (b"ord/".to_vec(), false);
+    let choice = ArbitratorChoice { prefix, arbitrator: component, is_shadow, versions };
+    let shadow = ArbitratorChoice { is_shadow: true, ..choice.clone() };
     vec![
         ("governance_add_learner", Change::AddLearner(member)),
         ("governance_promote", Change::Promote(node)),
         ("governance_remove", Change::Remove(node)),
         ("governance_appoint", Change::Appoint(Appointment { shard: ShardId(2), node })),
         ("governance_set_arbitrator", Change::SetArbitrator(choice)),
+        ("governance_set_shadow", Change::SetArbitrator(shadow)),
+        ("governance_store_part", Change::StorePart(ComponentPart::of(component, PART))),
+        ("governance_drop_component", Change::DropComponent(component)),
         ("governance_set_limit", Change::SetLimit(LimitChoice { limit: Limit::ValueBytes, value: 4096 })),
         ("governance_bar", Change::Bar(Barring { node, evidence: Hash([9; 32]) })),
     ]
@@ -260,6 +275,7 @@ pub(crate) fn packets() -> Vec<(&'static str, Packet)> {
                 signed: b"the signed change".to_vec(),
             })),
         ),
+        ("inquiry_arbitrators", Packet::Inquiry(Inquiry::Arbitrators)),
         ("answer", Packet::Answer(Answer { is_last: true, bytes: b"{\"shards\":[]}".to_vec() })),
         ("refused", Packet::Refused(Refused::of(AttachRefusal::ClientsFull))),
     ]
@@ -427,6 +443,11 @@ pub(crate) fn all() -> Vec<Example> {
         Example { name: "ballot_grant", bytes: ballot_grant().encode().to_vec(), reread: reread_grant },
         Example { name: "genesis", bytes: genesis().encode().expect("valid"), reread: reread_genesis },
         Example { name: "signed_genesis", bytes: signed_genesis(), reread: reread_signed_genesis },
+        Example {
+            name: "shipment",
+            bytes: shipment().encode().expect("valid"),
+            reread: |bytes| Shipment::decode(bytes).map(|shipment| shipment.encode().expect("was valid")),
+        },
         Example {
             name: "signed_governance",
             bytes: signed_governance().encode().expect("valid"),

@@ -1,6 +1,7 @@
 //! FORMAT.md draws what the program writes: every table adds up, and every drawn total is a real size.
 
 use io_oi_record::certificate::CERTIFICATE_HEAD_BYTES;
+use io_oi_record::component::SHIPMENT_HEAD_BYTES;
 use io_oi_record::limits::RECEIPT_BYTES;
 use io_oi_record::message::MESSAGE_HEAD_BYTES;
 use io_oi_record::proposal::PROPOSAL_HEAD_BYTES;
@@ -62,6 +63,7 @@ fn every_total_is_the_real_size() {
         ("Quorum certificate", CERTIFICATE_HEAD_BYTES),
         // Kind, version and a signature.
         ("Signed governance record", 2 + Signature::BYTES),
+        ("Governance record with its payload", SHIPMENT_HEAD_BYTES),
         ("Signed evidence", 2 + Signature::BYTES),
         ("Message", MESSAGE_HEAD_BYTES),
         ("Member", size_of::<genesis::ArchivedMember>()),

@@ -11,4 +11,5 @@ mod messages;
 mod proofs;
 mod round_trip;
 mod shapes;
+mod shipments;
 mod signatures;
