@@ -6,9 +6,12 @@
 
 use alloc::vec::Vec;
 
-use io_oi_record::governance::{Appointment, Change, SignedGovernance};
+use io_oi_record::governance::{Appointment, ArbitratorChoice, Change, SignedGovernance};
 use io_oi_record::roster::{Appointed, changes_membership};
-use io_oi_record::{ControlMode, Genesis, NodeId, RefusalCode, Roster, Sequence, ShardId};
+use io_oi_record::{ControlMode, Genesis, Hash, NodeId, RefusalCode, Roster, Sequence, ShardId, Shipment};
+
+use crate::components::Components;
+use crate::seats::{Seated, Seats};
 
 /// The governance of one shard's group.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct Governance {
     effective_count: usize,
     effective: Roster,
     judged: Roster,
+    components: Components,
+    seats: Seats,
 }
 
 impl Governance {
@@ -35,6 +40,8 @@ impl Governance {
             effective_count: 0,
             effective: roster.clone(),
             judged: roster,
+            components: Components::default(),
+            seats: Seats::default(),
         }
     }
 
@@ -52,10 +59,17 @@ impl Governance {
 
     /// The verdict over the value of a `Govern` proposal that would come next in the log. Every node that holds the log
     /// so far comes to the same one. [P-90]
-    pub fn judge(&self, value: &[u8]) -> Result<SignedGovernance, RefusalCode> {
-        let signed = SignedGovernance::decode(value).map_err(|_| RefusalCode::Malformed)?;
-        self.judged.judge(&signed)?;
-        Ok(signed)
+    pub fn judge<'a>(&self, value: &'a [u8]) -> Result<Shipment<'a>, RefusalCode> {
+        let shipment = Shipment::decode(value).map_err(|_| RefusalCode::Malformed)?;
+        self.judged.judge(&shipment.signed)?;
+        let is_possible = match &shipment.signed.governance.change {
+            Change::StorePart(part) => self.components.takes(part.component, shipment.payload),
+            Change::SetArbitrator(choice) if !choice.arbitrator.is_zero() => {
+                self.components.is_complete(choice.arbitrator)
+            }
+            _ => true,
+        };
+        if is_possible { Ok(shipment) } else { Err(RefusalCode::GovernanceNotApplicable) }
     }
 
     /// Whether a leader may give an accepted record its place now. Not a verdict: it depends on what is committed, and
@@ -82,11 +96,18 @@ impl Governance {
 
     /// A record that [`Governance::judge`] accepted stands in the log at `sequence`. A second change of the membership
     /// proves that the first was committed. [P-92]
-    pub fn append(&mut self, sequence: Sequence, signed: SignedGovernance) {
+    pub fn append<'a>(&mut self, sequence: Sequence, shipment: impl Into<Shipment<'a>>) {
+        let Shipment { signed, payload } = shipment.into();
         let newest = self.accepted.last().map_or(Sequence::NONE, |(newest, _)| *newest);
         assert!(sequence > newest, "governance records are appended in log order");
         if changes_membership(&signed.governance.change) && self.has_membership_pending() {
             self.take_effect(self.accepted.len());
+        }
+        match &signed.governance.change {
+            Change::StorePart(part) => self.components.store(sequence, part.component, payload),
+            Change::DropComponent(component) => self.components.drop_at(sequence, *component),
+            Change::SetArbitrator(choice) => self.seats.set(sequence, choice),
+            _ => {}
         }
         self.judged.apply_judged(&signed.governance);
         self.accepted.push((sequence, signed));
@@ -98,6 +119,7 @@ impl Governance {
         let changes = committed > self.effective_count;
         if changes {
             self.take_effect(committed);
+            self.components.commit_through(sequence);
         }
         changes
     }
@@ -113,6 +135,37 @@ impl Governance {
         self.effective_count = self.effective_count.min(kept);
         self.effective = self.roster_of(self.effective_count);
         self.judged = self.roster_of(kept);
+        self.components.rewind_to(tip);
+        self.seats.rewind_to(tip);
+    }
+
+    /// Who judges a record of this key at `sequence`, and who runs beside: by the choices that stand before it in the
+    /// log, whether they are committed or not, so that every node that holds the log so far says the same. [P-96]
+    pub fn seated(&self, sequence: Sequence, key: &[u8]) -> Seated<'_> {
+        self.seats.of(sequence, key, self.judged.arbitrators())
+    }
+
+    /// Every component that is stored whole, with its bytes.
+    pub fn components(&self) -> impl Iterator<Item = (Hash, Vec<u8>)> + '_ {
+        self.judged.components().iter().filter_map(|hash| Some((*hash, self.components.bytes(*hash)?)))
+    }
+
+    /// How many bytes of a component are stored.
+    #[must_use]
+    pub fn component_bytes(&self, component: Hash) -> usize {
+        self.components.bytes_stored(component)
+    }
+
+    /// Whether all of a component is stored.
+    #[must_use]
+    pub fn is_complete(&self, component: Hash) -> bool {
+        self.components.is_complete(component)
+    }
+
+    /// Every choice of an arbitrator in the log, with its place, oldest first.
+    #[must_use]
+    pub fn choices(&self) -> &[(Sequence, ArbitratorChoice)] {
+        self.seats.choices()
     }
 
     /// The accepted records that are in effect, from number 1: what a proof of a record carries.

@@ -14,6 +14,7 @@ extern crate std;
 
 mod certificate;
 mod chain;
+mod components;
 mod election;
 mod epoch;
 pub mod governance;
@@ -22,6 +23,7 @@ mod membership;
 mod note;
 mod position;
 mod recovery;
+mod seats;
 mod signing;
 pub mod watch;
 
@@ -35,5 +37,6 @@ pub use membership::{Membership, MembershipError, VoterIndex, VoterSet};
 pub use note::{EpochClaim, EpochPromise, LogWhole, NOTE_BYTES, NoteError, Seal};
 pub use position::Positions;
 pub use recovery::RecoverError;
+pub use seats::{Seated, Seating, Sitting};
 pub use signing::SigningRefused;
 pub use watch::{ReportRefused, Watch, accused_of};
