@@ -35,6 +35,7 @@ impl Shard {
             signer,
             genesis: &genesis,
             arbitrators: Hash::ZERO,
+            judge_versions: io_oi_record::JudgeVersions::default(),
             boot: 1,
             seed: 1,
             timers: Timers::default(),

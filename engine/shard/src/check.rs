@@ -3,35 +3,74 @@
 //! Invariant: a record of a leader is shown only after this node has judged it itself, as far as its configuration asks
 //! for that. [P-36]
 
-use io_oi_record::{Effects, Operation, Sequence, Verdict};
+use io_oi_record::{Effects, Epoch, Operation, Sequence, Verdict};
 
 use crate::config::Verify;
+use crate::hearing::seed_of;
 use crate::machine::Machine;
+use crate::status::{Admission, Notice};
 
 impl Machine {
-    /// The next record that is to be judged again, once everything before it is shown: a verdict may depend on it.
+    /// The next record that is to be judged again, once everything before it is shown: a verdict may depend on it. A record
+    /// whose judge is still being admitted waits, and everything behind it.
     pub(crate) fn next_to_check(&mut self, local: Sequence) -> Option<Sequence> {
         while self.checked < local {
             let sequence = self.checked.next();
             let flight = self.flights.holding(sequence).expect("what is held is unfinished");
             let has_key = matches!(flight.record(sequence).operation, Operation::Put | Operation::Delete);
-            if flight.is_followed && has_key && self.is_verified(sequence) {
-                if self.shown.next < sequence {
-                    return None;
+            if flight.is_followed && has_key {
+                match self.can_judge(sequence, flight.record(sequence).key) {
+                    Admission::Pending => return None,
+                    Admission::Refused => self.withhold(sequence),
+                    Admission::Admitted if self.is_verified(flight.epoch, sequence) => {
+                        if self.shown.next < sequence {
+                            return None;
+                        }
+                        self.checking = Some(sequence);
+                        return Some(sequence);
+                    }
+                    Admission::Admitted => {}
                 }
-                self.checking = Some(sequence);
-                return Some(sequence);
             }
             self.checked = sequence;
         }
         None
     }
 
-    fn is_verified(&self, sequence: Sequence) -> bool {
+    fn is_verified(&self, epoch: Epoch, sequence: Sequence) -> bool {
         match self.verify {
             Verify::All => true,
-            Verify::Sampled(one_in) => sequence.0.is_multiple_of(u64::from(one_in.max(1))),
+            Verify::Sampled(one_in) => self.seed(epoch, sequence).is_multiple_of(one_in.max(1).into()),
             Verify::Off => false,
+        }
+    }
+
+    /// What the log makes of a record's place.
+    pub(crate) fn seed(&self, epoch: Epoch, sequence: Sequence) -> u64 {
+        let group = self.consensus.group();
+        seed_of(group.cluster, group.shard, epoch, sequence)
+    }
+
+    /// Whether the next record to check waits for its judge.
+    pub(crate) fn awaits_admission(&self) -> bool {
+        let sequence = self.checked.next();
+        let flight = self.flights.holding(sequence).expect("what is held is unfinished");
+        self.can_judge(sequence, flight.record(sequence).key) == Admission::Pending
+    }
+
+    /// A leader's record that this node has no means to judge: held and acknowledged, since that is about bytes, and not
+    /// shown, since that would vouch for the verdict. [P-97]
+    fn withhold(&mut self, sequence: Sequence) {
+        let flight = self.flights.holding_mut(sequence).expect("what is held is unfinished");
+        flight.note_mut(sequence).is_shown = false;
+        self.counters.records_withheld += 1;
+        if core::mem::replace(&mut self.withholds, true) {
+            return;
+        }
+        let flight = self.flights.holding(sequence).expect("it was found just now");
+        let judge = self.seating(sequence).of(flight.record(sequence).key).judge;
+        if let Some(component) = judge.map(|judge| judge.component) {
+            self.notices.push(Notice::CannotJudge { component, sequence });
         }
     }
 

@@ -4,7 +4,7 @@
 
 use io_oi_consensus::MembershipError;
 use io_oi_record::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, SESSION_WINDOW, SESSIONS_MAX};
-use io_oi_record::{ClusterId, Epoch, Genesis, Hash, Sequence, ShardId, Signer};
+use io_oi_record::{ClusterId, Epoch, Genesis, Hash, JudgeVersions, Sequence, ShardId, Signer};
 
 use crate::status::PastLost;
 
@@ -18,8 +18,10 @@ pub struct Config<'a> {
     pub signer: Signer,
     /// The birth of the cluster: first voters, operators, control mode.
     pub genesis: &'a Genesis,
-    /// Hash of the set of arbitrators that judge here; zero for none.
+    /// What a header names while no prefix has an arbitrator of its own.
     pub arbitrators: Hash,
+    /// The versions by which this program judges; a component that is seated by others is not run.
+    pub judge_versions: JudgeVersions,
     /// How often the node had started: part of the session id under which it writes its own records.
     pub boot: u32,
     /// Where the randomised timeouts come from; different on every node and boot.
@@ -110,7 +112,7 @@ pub enum Verify {
     /// Every one.
     #[default]
     All,
-    /// One in so many, by sequence.
+    /// One in so many, drawn by what the log makes of their places: the same ones on every node that asks for as many.
     Sampled(u32),
     /// None.
     Off,

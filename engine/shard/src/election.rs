@@ -55,6 +55,8 @@ impl Machine {
     pub(crate) fn arm_election(&mut self) {
         let (low, high) = (self.timers.election_ns_min, self.timers.election_ns_max);
         let wait = low + self.timing.random_below(high.saturating_sub(low) + 1);
+        // Whoever can judge everything goes first. [P-97]
+        let wait = if self.lacks_judge() { wait.saturating_add(2 * high) } else { wait };
         self.timing.election_at = self.now.mono.saturating_add(wait);
     }
 

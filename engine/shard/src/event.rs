@@ -2,9 +2,10 @@
 //!
 //! Invariant: an event is all that the machine ever learns, an effect all that it ever asks for.
 
+use io_oi_consensus::Seating;
 use io_oi_record::{
-    Effects, Epoch, Nanos, NodeId, Operation, Precondition, Proposal, Receipt, Record, RefusalCode, Sequence,
-    SessionId, SessionSequence, Verdict,
+    Effects, Epoch, Hash, Nanos, NodeId, Operation, Precondition, Proposal, Receipt, Record, RefusalCode,
+    Sequence, SessionId, SessionSequence, Verdict,
 };
 
 use crate::status::PastLost;
@@ -37,6 +38,13 @@ pub enum Event<'a> {
         sequence: Sequence,
         /// Why.
         code: RefusalCode,
+    },
+    /// The answer to [`crate::Machine::next_to_admit`].
+    Admitted {
+        /// The component.
+        component: Hash,
+        /// Whether it may judge here.
+        is_admitted: bool,
     },
     /// The log is flushed through this append; for a claim or a grant, the promise file is replaced, too.
     Durable {
@@ -109,10 +117,14 @@ pub enum Effect<'a> {
         epoch: Epoch,
         /// The time of its block.
         time: Nanos,
+        /// As [`crate::hearing::seed_of`] makes it.
+        seed: u64,
         /// Who proposed it.
         session: SessionId,
         /// The proposal.
         proposal: Proposal<'a>,
+        /// Which arbitrators decide which keys at this place; the judge of this key is admitted here.
+        seating: Seating<'a>,
         /// Where it comes from.
         origin: JudgeOrigin,
     },

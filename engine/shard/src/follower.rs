@@ -193,6 +193,10 @@ impl Machine {
         if parent.sequence < self.consensus.tip().sequence {
             self.rewind(parent.sequence);
         }
+        if header.arbitrators != self.governing.set_of_next(self.arbitrators) {
+            self.counters.messages_refused += 1; // Another set of judges than the log says. [P-96]
+            return false;
+        }
         let begins_epoch = self.consensus.begins_epoch(header);
         if self.apply_block(block, begins_epoch).is_err() {
             self.counters.messages_refused += 1;

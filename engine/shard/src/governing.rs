@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 use io_oi_consensus::{Governance, Membership};
 use io_oi_record::governance::{Change, SignedGovernance};
 use io_oi_record::{
-    Ballot, ControlMode, Genesis, NodeId, Operation, Proposal, RefusalCode, Roster, Sequence, SessionId,
-    SessionSequence, ShardId, Verdict,
+    Ballot, ControlMode, Genesis, Hash, NodeId, Operation, Proposal, RefusalCode, Roster, Sequence,
+    SessionId, SessionSequence, ShardId, Shipment, Verdict,
 };
 
 use crate::machine::Machine;
-use crate::status::{MuteReason, Notice, Role};
+use crate::status::{Admission, MuteReason, Notice, Role};
 
 /// How long a leader that is not the appointed one waits before it tries to hand over again.
 const HAND_OVER_AGAIN_NS: u64 = 500_000_000;
@@ -29,6 +29,10 @@ pub(crate) struct Governing {
     /// The newest governance record whose consequences were drawn.
     seen: u64,
     hand_over_at: io_oi_record::Nanos,
+    /// The name of the set of judges as the whole log says; none while no prefix has one.
+    set: Option<Hash>,
+    /// The same, when the filling block was opened.
+    block_set: Option<Hash>,
 }
 
 struct Shown {
@@ -46,7 +50,29 @@ impl Governing {
             relay_to: None,
             seen: 0,
             hand_over_at: io_oi_record::Nanos::ZERO,
+            set: None,
+            block_set: None,
         }
+    }
+
+    /// The filling block gets its first record: its header will name the judges as they are now.
+    pub(crate) fn open_block(&mut self) {
+        self.block_set = self.set;
+    }
+
+    /// What the header of the filling block names; `otherwise` while no prefix has a judge.
+    pub(crate) fn set_of_block(&self, otherwise: Hash) -> Hash {
+        self.block_set.unwrap_or(otherwise)
+    }
+
+    /// What the header of the block behind the log names.
+    pub(crate) fn set_of_next(&self, otherwise: Hash) -> Hash {
+        self.set.unwrap_or(otherwise)
+    }
+
+    fn append(&mut self, sequence: Sequence, shipment: Shipment<'_>) {
+        self.rules.append(sequence, shipment);
+        self.set = self.rules.judged().arbitrators_hash();
     }
 
     pub(crate) fn roster(&self) -> &Roster {
@@ -85,6 +111,7 @@ impl Governing {
 
     pub(crate) fn rewind_to(&mut self, last: Sequence) {
         self.rules.rewind_to(last);
+        self.set = self.rules.judged().arbitrators_hash();
     }
 }
 
@@ -146,7 +173,7 @@ impl Machine {
     pub(crate) fn decide_governance(&self) -> Decision {
         let proposal = self.pending.proposal();
         let signed = match self.governing.rules.judge(proposal.value) {
-            Ok(signed) => signed,
+            Ok(shipment) => shipment.signed,
             Err(code) => return Decision::Decline(code), // Without a place: a number is used up by an accepted record only.
         };
         if let Err(code) = self.governing.rules.may_sequence(&signed) {
@@ -155,6 +182,12 @@ impl Machine {
         let changes = io_oi_record::roster::changes_membership(&signed.governance.change);
         if changes && !self.has_committed_in_epoch() {
             return Decision::Decline(RefusalCode::GovernancePending);
+        }
+        if let Change::SetArbitrator(choice) = &signed.governance.change
+            && !choice.arbitrator.is_zero()
+            && self.admissions.can_judge(choice.arbitrator, choice.versions) != Admission::Admitted
+        {
+            return Decision::Decline(RefusalCode::ArbitratorNotAdmitted);
         }
         let learner = Governance::promoted(&signed);
         if learner.is_some_and(|node| !self.is_level(node)) {
@@ -172,24 +205,29 @@ impl Machine {
     /// An accepted governance record has its place in the log.
     pub(crate) fn append_governance(&mut self, sequence: Sequence) {
         let judged = self.governing.rules.judge(self.pending.proposal().value);
-        let signed = judged.expect("it was judged when it got its place");
-        self.know_leader(&signed);
-        self.governing.rules.append(sequence, signed);
+        let shipment = judged.expect("it was judged when it got its place");
+        let change = shipment.signed.governance.change.clone();
+        let promoted = Governance::promoted(&shipment.signed);
+        self.governing.append(sequence, shipment);
+        self.draw_from(promoted, &change);
     }
 
-    fn know_leader(&mut self, signed: &SignedGovernance) {
-        if let Some(node) = Governance::promoted(signed) {
+    fn draw_from(&mut self, promoted: Option<NodeId>, change: &Change) {
+        if let Some(node) = promoted {
             self.consensus.know_leader(node);
         }
+        self.note_component(change);
     }
 
     /// Whether a leader's verdict over a governance record is what this log says; if so it is taken in. [P-90]
     pub(crate) fn follow_governance(&mut self, record: &io_oi_record::Record<'_>) -> bool {
         let judged = self.governing.rules.judge(record.value);
         match (judged, record.verdict) {
-            (Ok(signed), Verdict::Accept) => {
-                self.know_leader(&signed);
-                self.governing.rules.append(record.sequence, signed);
+            (Ok(shipment), Verdict::Accept) => {
+                let change = shipment.signed.governance.change.clone();
+                let promoted = Governance::promoted(&shipment.signed);
+                self.governing.append(record.sequence, shipment);
+                self.draw_from(promoted, &change);
                 true
             }
             (Err(code), Verdict::Refuse(said)) => code == said,

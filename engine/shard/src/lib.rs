@@ -15,6 +15,7 @@ extern crate std;
 #[macro_use]
 mod planted;
 
+mod admissions;
 mod appends;
 mod check;
 mod config;
@@ -27,6 +28,7 @@ mod follower;
 mod forward;
 mod governing;
 mod hand_over;
+pub mod hearing;
 mod index;
 pub mod judge;
 mod lease;
@@ -56,9 +58,10 @@ mod write;
 
 pub use config::{Capacity, Config, ConfigError, Lost, Timers, Verify};
 pub use event::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Origin, PublishStage};
+pub use io_oi_consensus::{Seated, Seating, Sitting};
 pub use machine::{Counters, Machine};
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use recovery::RecoverError;
 pub use session::{ProposalState, SessionState};
-pub use status::{MuteReason, Notice, PastLost, PeerStatus, Role, Status};
+pub use status::{Admission, MuteReason, Notice, PastLost, PeerStatus, Role, Status};

@@ -30,6 +30,7 @@ use io_oi_record::{
     RefusalCode, Round, Sequence, SessionId, SessionSequence, Signer, Verdict,
 };
 
+use crate::admissions::Admissions;
 use crate::appends::Appends;
 use crate::config::{Capacity, Config, ConfigError, Lost, Timers, Verify};
 use crate::election::Timing;
@@ -62,6 +63,7 @@ pub struct Machine {
     pub(crate) consensus: consensus::Machine,
     pub(crate) signer: Signer,
     pub(crate) arbitrators: Hash,
+    pub(crate) admissions: Admissions,
     pub(crate) own_session: SessionId,
     #[cfg(feature = "planted")]
     pub(crate) planted: Option<crate::planted::Planted>,
@@ -89,6 +91,8 @@ pub struct Machine {
     pub(crate) checked: Sequence,
     /// The record that the world was asked to judge again.
     pub(crate) checking: Option<Sequence>,
+    /// Whether it was said that a record cannot be judged here.
+    pub(crate) withholds: bool,
     pub(crate) certifying: Certifying,
     pub(crate) appends: Appends,
     pub(crate) sealer: Sealer,
@@ -189,6 +193,8 @@ pub struct Counters {
     pub votes: u64,
     /// Verdicts of leaders that this node's own judge contradicts.
     pub verdicts_contradicted: u64,
+    /// Records of leaders that this node could not judge, and so does not show.
+    pub records_withheld: u64,
     /// Histories given up.
     pub rewinds: u64,
 }
@@ -215,6 +221,7 @@ impl Machine {
             consensus,
             signer: config.signer,
             arbitrators: config.arbitrators,
+            admissions: Admissions::new(config.judge_versions),
             own_session: SessionId::of_node(node.tag(), config.boot),
             #[cfg(feature = "planted")]
             planted: None,
@@ -236,6 +243,7 @@ impl Machine {
             settled: Cursor::new(Durability::DiskQuorum, true),
             checked: Sequence::NONE,
             checking: None,
+            withholds: false,
             certifying: Certifying::new(),
             appends: Appends::new(),
             sealer: Sealer::new(),
@@ -349,6 +357,7 @@ impl Machine {
                 self.handle_submitted(origin, session, &proposal)
             }
             Event::Judged { sequence, verdict, effects } => self.handle_judged(sequence, verdict, effects),
+            Event::Admitted { component, is_admitted } => self.handle_admitted(component, is_admitted),
             Event::Durable { through } => self.handle_durable(through),
             Event::Received { .. } if self.muteness.waits() => {} // As if it were lost on the way. [P-44]
             Event::Received { from, bytes } => self.handle_received(from, bytes),
@@ -629,6 +638,7 @@ impl Machine {
             let (tip, epoch) = (*self.consensus.tip(), self.consensus.epoch());
             let time = tip.next_time(self.stamp());
             self.flights.filling().open(tip.next_sequence(), epoch, time);
+            self.governing.open_block();
         }
     }
 

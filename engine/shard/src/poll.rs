@@ -6,7 +6,9 @@
 
 use io_oi_consensus::Seal;
 use io_oi_record::message::Message;
-use io_oi_record::{Durability, Epoch, HeaderParts, Nanos, NodeId, Operation, Sequence, SessionId, Verdict};
+use io_oi_record::{
+    Durability, Epoch, HeaderParts, Nanos, NodeId, Operation, RefusalCode, Sequence, SessionId, Verdict,
+};
 
 use crate::appends::Entry;
 use crate::event::{AppendIndex, Effect, JudgeOrigin, Lane, LogKind, PublishStage};
@@ -17,7 +19,7 @@ use crate::pending::State;
 use crate::replication::{NextBlock, Source};
 use crate::reply::{Met, refusal};
 use crate::session::{Answer, Standing};
-use crate::status::{PastLost, Role};
+use crate::status::{Admission, PastLost, Role};
 
 /// An effect that borrows nothing yet; small, because it is copied on the fast path.
 pub(crate) enum Step {
@@ -63,14 +65,17 @@ impl Machine {
             Step::Judge(origin) => {
                 let (session, proposal) = (self.pending.session, self.pending.proposal());
                 let (epoch, time) = (self.flights.filled().epoch, self.flights.filled().time);
-                Effect::Judge { sequence: self.next_sequence(), epoch, time, session, proposal, origin }
+                let sequence = self.next_sequence();
+                let (seed, seating) = (self.seed(epoch, sequence), self.seating(sequence));
+                Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin }
             }
             Step::JudgeAgain(sequence) => {
                 let flight = self.flights.holding(sequence).expect("a record is judged before it lands");
                 let record = flight.record(sequence);
                 let (epoch, time, session) = (flight.epoch, flight.time, record.session);
                 let (proposal, origin) = (record.proposal(), JudgeOrigin::Follower);
-                Effect::Judge { sequence, epoch, time, session, proposal, origin }
+                let (seed, seating) = (self.seed(epoch, sequence), self.seating(sequence));
+                Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin }
             }
             Step::AppendNote(place) => append(place, &self.note_bytes),
             Step::AppendLong(place, bytes) => append(place, &self.long_bytes[..bytes]),
@@ -215,6 +220,14 @@ impl Machine {
             return None;
         }
         if self.pending.operation().has_key() {
+            match self.can_judge(self.next_sequence(), self.pending.proposal().key) {
+                Admission::Pending => return None,
+                Admission::Refused => {
+                    self.decline_pending(RefusalCode::ArbitratorNotAdmitted);
+                    return None;
+                }
+                Admission::Admitted => {}
+            }
             self.pending.state = State::Asked;
             let origin =
                 if self.pending.from.is_none() { JudgeOrigin::Local } else { JudgeOrigin::Forwarded };
@@ -228,12 +241,14 @@ impl Machine {
     fn sequence_governance(&mut self) {
         match self.decide_governance() {
             Decision::Accept => self.sequence_pending(Verdict::Accept),
-            Decision::Decline(code) => {
-                let sequence = self.next_sequence();
-                self.pending.state = State::Asked;
-                self.handle_declined(sequence, code);
-            }
+            Decision::Decline(code) => self.decline_pending(code),
         }
+    }
+
+    fn decline_pending(&mut self, code: RefusalCode) {
+        let sequence = self.next_sequence();
+        self.pending.state = State::Asked;
+        self.handle_declined(sequence, code);
     }
 
     /// Records that are held: judged again when a leader sent them, shown as tentative, then answered where that is
@@ -249,7 +264,7 @@ impl Machine {
                 Some(Met::Show(sequence)) => return Some(Step::Publish(PublishStage::Tentative, sequence)),
                 Some(Met::Answer(sequence)) => return Some(Step::Answer(sequence)),
                 Some(Met::Passed(_)) => {}
-                None if self.checked < local => {}
+                None if self.checked < local && !self.awaits_admission() => {}
                 None => break,
             }
         }
@@ -354,7 +369,7 @@ impl Machine {
             shard: group.shard,
             epoch: filled.epoch,
             parent: self.consensus.tip().hash,
-            arbitrators: self.arbitrators,
+            arbitrators: self.governing.set_of_block(self.arbitrators),
             time: filled.time,
             leader: group.node,
         }

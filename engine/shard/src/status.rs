@@ -85,6 +85,17 @@ pub enum PastLost {
     },
 }
 
+/// What became of a component on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is being looked at.
+    Pending,
+    /// It may judge here.
+    Admitted,
+    /// It can not be run here, or not by the versions asked for.
+    Refused,
+}
+
 /// Something that its node should know at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -125,6 +136,15 @@ pub enum Notice {
     MembersChanged {
         /// The new version of the member list.
         version: u64,
+    },
+    /// A component is stored whole and waits to be admitted: [`crate::Machine::next_to_admit`] hands it out.
+    ComponentsChanged,
+    /// A record was judged by a component that this node cannot run: from here on it shows nothing of what that one judges.
+    CannotJudge {
+        /// The component.
+        component: Hash,
+        /// The first such record since this node started.
+        sequence: Sequence,
     },
     /// Two nodes have different state at the same sequence: a fault of the program or of memory.
     StateDiffers {

@@ -3,7 +3,7 @@
 //! Invariant: looking changes nothing.
 
 use io_oi_record::evidence::SignedEvidence;
-use io_oi_record::governance::SignedGovernance;
+use io_oi_record::governance::{ArbitratorChoice, SignedGovernance};
 use io_oi_record::{Durability, Epoch, Hash, Member, NodeId, QuorumCertificate, Roster, Sequence};
 
 use crate::machine::Machine;
@@ -61,6 +61,21 @@ impl Machine {
     /// The committed roster: members, bars, appointments, limits.
     pub fn roster(&self) -> &Roster {
         self.governing.roster()
+    }
+
+    /// The roster as it will be once the whole log is committed: the arbitrators that judge the next record among it.
+    pub fn judged_roster(&self) -> &Roster {
+        self.governing.rules.judged()
+    }
+
+    /// Every choice of an arbitrator in the log, with its place, oldest first.
+    pub fn arbitrator_choices(&self) -> &[(Sequence, ArbitratorChoice)] {
+        self.governing.rules.choices()
+    }
+
+    /// How many bytes of a component the log holds, and whether that is all of it.
+    pub fn component_stored(&self, component: Hash) -> (usize, bool) {
+        (self.governing.rules.component_bytes(component), self.governing.rules.is_complete(component))
     }
 
     /// The evidence that this node holds, oldest first.

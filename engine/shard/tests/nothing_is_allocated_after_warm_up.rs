@@ -181,6 +181,7 @@ fn a_hundred_thousand_proposals_allocate_nothing() {
         signer,
         genesis: &genesis,
         arbitrators: Hash::ZERO,
+        judge_versions: io_oi_record::JudgeVersions::default(),
         boot: 1,
         seed: 1,
         timers: Timers::default(),

@@ -22,6 +22,9 @@ pub struct Follower {
     pub sent: Vec<(NodeId, Vec<u8>)>,
     pub appended: Vec<LogKind>,
     pub notices: Vec<Notice>,
+    /// What was judged here, and every key that was shown.
+    pub judged: Vec<Sequence>,
+    pub shown: Vec<Vec<u8>>,
 }
 
 impl Follower {
@@ -29,8 +32,9 @@ impl Follower {
         let genesis = genesis_of(&[liar().node(), signer().node(), other().node()]);
         let machine = Machine::new(config_of(1, &genesis)).expect("a sound configuration");
         let now = Now::at(Nanos(1_000_000_000));
-        let mut follower =
-            Follower { machine, now, sent: Vec::new(), appended: Vec::new(), notices: Vec::new() };
+        let (sent, appended, notices) = (Vec::new(), Vec::new(), Vec::new());
+        let (judged, shown) = (Vec::new(), Vec::new());
+        let mut follower = Follower { machine, now, sent, appended, notices, judged, shown };
         follower.machine.start(now);
         follower.drain();
         follower
@@ -43,6 +47,7 @@ impl Follower {
             match self.machine.poll_effect() {
                 None => break,
                 Some(Effect::Judge { sequence, .. }) => {
+                    self.judged.push(sequence);
                     event = Some(Event::Judged {
                         sequence,
                         verdict: Verdict::Accept,
@@ -53,6 +58,7 @@ impl Follower {
                     self.appended.push(kind);
                     event = Some(Event::Durable { through: AppendIndex(index.0) });
                 }
+                Some(Effect::Publish { record, .. }) => self.shown.push(record.key.to_vec()),
                 Some(Effect::Send { to, bytes, .. }) => self.sent.push((to, bytes.to_vec())),
                 Some(_) => {}
             }

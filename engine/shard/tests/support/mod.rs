@@ -73,6 +73,7 @@ pub fn config_of(boot: u32, genesis: &Genesis) -> Config<'_> {
         signer: signer(),
         genesis,
         arbitrators: Hash::ZERO,
+        judge_versions: io_oi_record::JudgeVersions::default(),
         boot,
         seed: u64::from(boot),
         timers: Timers::default(),

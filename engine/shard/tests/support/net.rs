@@ -128,6 +128,7 @@ impl Net {
             signer: signer_of(node),
             genesis: &self.genesis,
             arbitrators: io_oi_record::Hash::ZERO,
+            judge_versions: io_oi_record::JudgeVersions::default(),
             boot: it.boot,
             seed: (node * 100) as u64 + u64::from(it.boot),
             timers: Timers::default(),
