@@ -25,6 +25,7 @@ mod scan;
 mod seal;
 mod sealed;
 mod signature;
+mod versions;
 
 pub use admission::Arbitrator;
 pub use component::World;
@@ -38,3 +39,4 @@ pub use registry::{Registry, RegistryError, Seat};
 pub use ruling::{Answer, BatchRuling, Fault, FaultCounts, Ruling};
 pub use seal::SEAL_VERSION;
 pub use sealed::Judge;
+pub use versions::VERSIONS;

@@ -12,7 +12,7 @@ use crate::scan::{Scanned, Section, scan};
 
 /// Counts up when sealing, scanning or the cost of operators changes: with the component's hash and the engine's version
 /// it names what a node runs.
-pub const SEAL_VERSION: u32 = 1;
+pub const SEAL_VERSION: u16 = 1;
 
 /// What mutable globals are exported as, followed by their number.
 const GLOBAL: &str = "io_oi_global_";

@@ -121,6 +121,63 @@ impl Writer {
         self.room_for_blocks(blocks.into_iter().flatten())
     }
 
+    /// Whether all of these writes fit at once: each a key that stands in no other of them, and its value or a removal. What
+    /// [`Writer::room_for`] says of each alone is not enough, since they may want the same last place.
+    pub fn room_for_all<'a>(
+        &mut self,
+        writes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
+    ) -> Result<(), Full> {
+        let count = writes.clone().count();
+        if self.cells.free() < count * CELLS_PER_RECORD {
+            return Err(self.versions_full());
+        }
+        let is_new = |writer: &Writer, key: &[u8]| writer.find(hash_key(&writer.seed, key), key).is_none();
+        let new = writes.clone().filter(|(key, value)| value.is_some() && is_new(self, key)).count();
+        if self.entries + new as u64 > self.geometry.entries_max {
+            return Err(Full::Entries { entries: self.entries, entries_max: self.geometry.entries_max });
+        }
+        let mut large_bytes = 0;
+        for (key, value) in writes {
+            self.room_for(key, value.map_or(0, <[u8]>::len))?;
+            if value.is_some() && !self.has_free_slots(hash_key(&self.seed, key), key, new) {
+                return Err(Full::Neighbourhood);
+            }
+            large_bytes += blocks_of(key, value);
+        }
+        let room = self.granules.area_bytes() - self.granules.area_bytes() / LARGE_SHARE_KEPT;
+        let fits = large_bytes == 0 || self.granules.used_bytes() + large_bytes <= room;
+        if fits { Ok(()) } else { Err(self.large_full(large_bytes)) }
+    }
+
+    /// Whether a key has a place already, or so many free ones within its reach that others may take all but one.
+    fn has_free_slots(&self, hash: u64, key: &[u8], wanted: usize) -> bool {
+        if wanted < 2 || self.find(hash, key).is_some() {
+            return true; // `room_for` has looked.
+        }
+        let home_at = self.home_at(hash);
+        let near = (0..HOP_SLOTS).map(|hop| home_at + hop * SLOT_WORDS);
+        near.chain(self.bucket(hash)).filter(|&at| self.meta(at) & OCCUPIED == 0).take(wanted).count()
+            == wanted
+    }
+
+    /// Copies the newest value of a key, tentative or not, to the front of `out`: its bytes and its stamp. `Ok(None)` when the
+    /// key does not exist, the length alone as an error when it is longer than `out`.
+    pub fn read_newest(&self, key: &[u8], out: &mut [u8]) -> Result<Option<(usize, Stamp)>, usize> {
+        let Some(at) = self.find(hash_key(&self.seed, key), key) else { return Ok(None) };
+        let slot = self.slot(at);
+        let meta = self.meta(at);
+        if meta & DELETED != 0 {
+            return Ok(None);
+        }
+        let bytes = slot::value_bytes(slot);
+        let Some(out) = out.get_mut(..bytes) else { return Err(bytes) };
+        match large_in_slot(slot) {
+            Some((granule, _)) => load_bytes(self.block(granule, bytes), out),
+            None => load_bytes(&slot[SLOT_PAYLOAD + slot::key_words(meta)..], out),
+        }
+        Ok(Some((bytes, slot::load_stamp(slot))))
+    }
+
     /// Shows a version that is not decided yet. `None` as value is a deletion. The committed version stays readable
     /// beside it. A version that is not newer than the key's newest changes nothing, except that one with the same
     /// sequence and another epoch takes its place.
@@ -551,6 +608,15 @@ impl Writer {
             self.home_at(hash_key(&self.seed, &key[..key_bytes])) == home_at
         })
     }
+}
+
+/// Most bytes of blocks of the large-value area that a write takes.
+fn blocks_of(key: &[u8], value: Option<&[u8]>) -> u64 {
+    let is_far = slot::is_far_key(key.len());
+    let key_words = if is_far { 1 } else { words_of(key.len()) };
+    let value_bytes = value.map_or(0, <[u8]>::len);
+    let of_value = if slot::is_large(key_words, value_bytes) { block_bytes(value_bytes) } else { 0 };
+    of_value + if is_far { block_bytes(key.len()) } else { 0 }
 }
 
 /// Stores the newest version into an open slot whose key already stands there.
