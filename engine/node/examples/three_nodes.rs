@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use io_oi_client::{Client, Inquiry, inquire};
 use io_oi_node::directory::{install_genesis, make_key};
-use io_oi_node::{AcceptAll, Config, Judge, Node, NodeHandle};
+use io_oi_node::{AcceptAll, Config, Node, NodeHandle};
 use io_oi_record::genesis::{ControlMode, Genesis, Member, TrustMode};
 use io_oi_record::proof::RecordProof;
 use io_oi_record::{Nanos, SignedGenesis, Signer};

@@ -13,10 +13,10 @@
 mod attach;
 mod clock;
 pub mod config;
+mod court;
 pub mod directory;
 mod executor;
 mod idle;
-mod judge;
 mod mail;
 mod node;
 mod ports;
@@ -25,8 +25,8 @@ mod shard;
 
 pub use attach::SocketError;
 pub use config::{Config, ConfigError};
+pub use court::AcceptAll;
 pub use executor::ExecutorError;
-pub use judge::{AcceptAll, Case, Judge};
 pub use node::{Node, NodeFailed, NodeHandle, RunError, StartError, run};
 pub use ports::free_loopback_ports;
-pub use shard::{AddressError, BootError, BootReason, RecoveryProgress};
+pub use shard::{AddressError, BootError, BootReason, RecoveryProgress, Sealed};

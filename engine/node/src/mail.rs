@@ -12,10 +12,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use crossbeam_utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
 
-use io_oi_record::{Epoch, RefusalCode, Sequence, SessionId, ShardId};
+use io_oi_record::{Epoch, Hash, RefusalCode, Sequence, SessionId, ShardId};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::lane::NodeLane;
 
+use crate::court::Looked;
 use crate::rights::Rights;
 use crate::shard::{Answered, Question};
 
@@ -63,6 +64,13 @@ pub(crate) enum Order {
         sequence: Sequence,
         /// The encoded block.
         bytes: Option<Vec<u8>>,
+    },
+    /// From the shard's clerk: what became of a component.
+    Admitted {
+        /// The component.
+        component: Hash,
+        /// It may judge, or why not.
+        looked: Looked,
     },
     /// Where the members are to be found, after their names were looked up.
     Peers(Vec<io_oi_quic::Peer>),

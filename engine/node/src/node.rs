@@ -17,10 +17,10 @@ use io_oi_shm::bell::Bell;
 use crate::attach::{AttachCounts, House, Housekeeping, Listener, SocketError};
 use crate::clock::wall_time;
 use crate::config::{Config, ConfigError};
+use crate::court::{AcceptAll, Court};
 use crate::directory::{Directory, DirectoryError, Founding, Identity};
 use crate::executor::{self, Executor, ExecutorError, Seat};
 use crate::idle::Placement;
-use crate::judge::{AcceptAll, Judge};
 use crate::mail::{NoticeBox, Order, Orders, orders, sound};
 use crate::shard::{Boot, BootError, Door, RecoveryProgress, boot};
 
@@ -47,14 +47,13 @@ impl Node {
         mut progress: impl FnMut(RecoveryProgress),
     ) -> Result<NodeHandle, StartError> {
         config.check()?;
-        let judge = AcceptAll;
         let directory = Directory::open(&config.dir)?;
         let address = config.listen.map_or_else(String::new, |listen| listen.to_string());
         let identity = directory.identify(&Founding {
             name: &config.name,
             address: &address,
             shards: config.shards,
-            arbitrators: judge.arbitrators(),
+            arbitrators: AcceptAll.arbitrators(),
             now: wall_time(),
         })?;
         let own_uid = rustix::process::geteuid().as_raw();
@@ -67,8 +66,9 @@ impl Node {
             identity: identity.clone(),
             incarnation: io_oi_shm::random_incarnation(),
             counts: counts.clone(),
+            court: Arc::default(),
         };
-        let mut crew = Crew::hire(&common, &directory, &notices, judge)?;
+        let mut crew = Crew::hire(&common, &directory, &notices)?;
         let doors = match crew.wait_for_doors(&mut progress) {
             Ok(doors) => doors,
             Err(error) => {
@@ -231,6 +231,7 @@ struct Common {
     identity: Arc<Identity>,
     incarnation: u64,
     counts: Arc<AttachCounts>,
+    court: Arc<Court>,
 }
 
 /// The shards' threads while they start.
@@ -250,18 +251,12 @@ enum Report {
 }
 
 impl Crew {
-    fn hire<J: Judge + Clone + Send + 'static>(
-        common: &Common,
-        directory: &Directory,
-        notices: &NoticeBox,
-        judge: J,
-    ) -> Result<Self, StartError> {
+    fn hire(common: &Common, directory: &Directory, notices: &NoticeBox) -> Result<Self, StartError> {
         let (reporter, reports) = channel();
         let mut crew = Self { executors: Vec::new(), orders: Vec::new(), reports };
         let placement = Placement::of(&common.config, common.identity.shards().count());
         for shard in common.identity.shards() {
-            let hired =
-                crew.hire_one(common, directory, notices, judge.clone(), shard, &placement, &reporter);
+            let hired = crew.hire_one(common, directory, notices, shard, &placement, &reporter);
             if let Err(error) = hired {
                 crew.dismiss();
                 return Err(error);
@@ -271,12 +266,11 @@ impl Crew {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, every argument of another kind")]
-    fn hire_one<J: Judge + Send + 'static>(
+    fn hire_one(
         &mut self,
         common: &Common,
         directory: &Directory,
         notices: &NoticeBox,
-        judge: J,
         shard: ShardId,
         placement: &Placement,
         reporter: &Sender<Report>,
@@ -290,7 +284,7 @@ impl Crew {
             log_path: directory.shard_path(shard)?,
             evidence_path: directory.evidence_path(),
             config: common.config.clone(),
-            judge,
+            court: common.court.clone(),
             orders: order_box,
             own_orders: orders.clone(),
             promise: directory.promise(common.identity.cluster, shard)?,

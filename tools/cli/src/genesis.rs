@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use io_oi_node::{AcceptAll, Judge};
+use io_oi_node::AcceptAll;
 use io_oi_record::{
     ControlMode, Genesis, Member, Nanos, OperatorId, Signature, SignedGenesis, Signer, TrustMode,
     VerifyingKey,

@@ -276,6 +276,12 @@ pub(crate) fn describe(change: &Change) -> String {
         }
         Change::Bar(barring) => format!("bar {}", crate::view::short(&barring.node.to_string())),
         Change::SetArbitrator(_) => "set an arbitrator".to_owned(),
+        Change::StorePart(part) => {
+            format!("store a part of component {}", crate::view::short(&part.component.to_string()))
+        }
+        Change::DropComponent(component) => {
+            format!("drop component {}", crate::view::short(&component.to_string()))
+        }
         Change::SetLimit(_) => "set a limit".to_owned(),
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::sessions::Stage;
 use super::{House, Housekeeping, socket};
 use crate::mail::{ClientId, Order};
-use crate::shard::{Answered, Question, ShardState};
+use crate::shard::{Answered, Question, ShardState, versions};
 
 /// One question on its way.
 #[derive(Debug)]
@@ -164,6 +164,7 @@ fn questions(house: &House, inquiry: &Inquiry) -> Result<Vec<(ShardId, Question)
     match inquiry {
         Inquiry::Status | Inquiry::Peers | Inquiry::Leader => Ok(every(|| Question::State)),
         Inquiry::Evidence | Inquiry::EvidenceExport(_) => Ok(every(|| Question::Evidence)),
+        Inquiry::Arbitrators => Ok(every(|| Question::Arbitrators)),
         Inquiry::Govern(submission) if submission.shard.index() < house.orders.len() => {
             Ok(vec![(submission.shard, Question::Govern(submission.signed.clone()))])
         }
@@ -197,6 +198,7 @@ fn put_together(house: &House, asking: &Asking) -> Result<Vec<u8>, AttachRefusal
         Inquiry::Peers => Ok(peers(house, asking).to_string().into_bytes()),
         Inquiry::Leader => Ok(leader(house, asking).to_string().into_bytes()),
         Inquiry::Evidence => Ok(evidence(asking).to_string().into_bytes()),
+        Inquiry::Arbitrators => Ok(arbitrators(house, asking).to_string().into_bytes()),
         Inquiry::EvidenceExport(hash) => export(asking, *hash).ok_or(AttachRefusal::NotFound),
         Inquiry::Prove(_) | Inquiry::Govern(_) => {
             asking.bytes().map(<[u8]>::to_vec).ok_or(AttachRefusal::NotReady)
@@ -311,6 +313,22 @@ fn evidence(asking: &Asking) -> Value {
         })
     };
     json!({ "evidence": asking.evidence().map(one).collect::<Vec<_>>() })
+}
+
+fn arbitrators(house: &House, asking: &Asking) -> Value {
+    let shards: Vec<&Value> = asking
+        .heard
+        .iter()
+        .filter_map(|heard| match heard {
+            Heard::Answer(Answered::Arbitrators(state)) => Some(state),
+            _ => None,
+        })
+        .collect();
+    json!({
+        "node": house.identity.node.to_string(),
+        "versions": versions(io_oi_arbitrator::VERSIONS),
+        "shards": shards,
+    })
 }
 
 fn export(asking: &Asking, hash: Hash) -> Option<Vec<u8>> {

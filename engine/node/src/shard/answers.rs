@@ -6,16 +6,16 @@ use std::collections::VecDeque;
 
 use io_oi_record::attach::AttachRefusal;
 use io_oi_record::evidence::SignedEvidence;
-use io_oi_record::governance::SignedGovernance;
 use io_oi_record::{
-    Durability, NodeId, Now, Operation, Precondition, Proposal, Receipt, Sequence, SessionId, SessionSequence,
+    Durability, NodeId, Now, Operation, Precondition, Proposal, Receipt, Sequence, SessionId,
+    SessionSequence, Shipment,
 };
 use io_oi_shard::{Event, Origin, PeerStatus, Status};
+use serde_json::Value;
 
 use super::Shard;
 use super::clerk::Proving;
 use super::peers::Peers;
-use crate::judge::Judge;
 use crate::mail::{ClientId, Notice};
 
 /// What housekeeping asks a shard.
@@ -25,9 +25,11 @@ pub(crate) enum Question {
     State,
     /// The evidence that it holds.
     Evidence,
+    /// Its arbitrators.
+    Arbitrators,
     /// The proof of the record at this sequence.
     Prove(Sequence),
-    /// An operator's change: an encoded signed governance record.
+    /// An operator's change: an encoded signed governance record, with what travels with it.
     Govern(Vec<u8>),
 }
 
@@ -38,6 +40,8 @@ pub(crate) enum Answered {
     State(Box<ShardState>),
     /// To [`Question::Evidence`]: each with whether an operator has made the bar final.
     Evidence(Vec<(SignedEvidence, bool)>),
+    /// To [`Question::Arbitrators`].
+    Arbitrators(Value),
     /// To the others: the answer itself.
     Bytes(Vec<u8>),
     /// It cannot be answered, or not now.
@@ -70,7 +74,7 @@ pub(crate) struct MemberState {
 #[derive(Debug, Default)]
 pub(super) struct Governing {
     /// Until the machine takes proposals.
-    waiting: VecDeque<(ClientId, SignedGovernance)>,
+    waiting: VecDeque<(ClientId, SessionSequence, Vec<u8>)>,
     submitted: VecDeque<(ClientId, SessionSequence)>,
 }
 
@@ -88,16 +92,18 @@ impl Governing {
     }
 }
 
-impl<J: Judge> Shard<J> {
+impl Shard {
     #[cold]
     pub(super) fn answer(&mut self, client: ClientId, question: Question, now: Now) {
         let answered = match question {
             Question::State => Some(Answered::State(Box::new(self.state(now)))),
             Question::Evidence => Some(Answered::Evidence(self.evidence())),
             Question::Prove(sequence) => self.prove(client, sequence),
-            Question::Govern(signed) => match SignedGovernance::decode(&signed) {
-                Ok(signed) if self.world.governing.waiting.len() < GOVERNING_MAX => {
-                    self.world.governing.waiting.push_back((client, signed));
+            Question::Arbitrators => Some(Answered::Arbitrators(self.arbitrators())),
+            Question::Govern(value) => match Shipment::decode(&value) {
+                Ok(shipment) if self.world.governing.waiting.len() < GOVERNING_MAX => {
+                    let number = SessionSequence(shipment.signed.governance.number);
+                    self.world.governing.waiting.push_back((client, number, value));
                     None
                 }
                 Ok(_) => Some(Answered::Refused(AttachRefusal::ResourcesExhausted)),
@@ -155,13 +161,7 @@ impl<J: Judge> Shard<J> {
         if !self.machine.is_ready() {
             return false;
         }
-        let Some((client, signed)) = self.world.governing.waiting.pop_front() else { return false };
-        let number = SessionSequence(signed.governance.number);
-        let Ok(value) = signed.encode() else {
-            let answered = Answered::Refused(AttachRefusal::Malformed);
-            self.world.notices.send(Notice::Answered { client, answered });
-            return true;
-        };
+        let Some((client, number, value)) = self.world.governing.waiting.pop_front() else { return false };
         let proposal = Proposal {
             session_sequence: number,
             operation: Operation::Govern,

@@ -168,6 +168,7 @@ fn values(look: &Look<'_>) -> [u64; LABELS.len() - LEASE_LABELS - SUMMED] {
         counters.signatures_checked,
         counters.votes,
         counters.verdicts_contradicted,
+        counters.records_withheld,
         counters.rewinds,
         net.frames_sent,
         net.frames_received,
@@ -241,7 +242,7 @@ const LEASE_UNTIL: CounterIndex = CounterIndex(1);
 const LEASE_LABELS: usize = 2;
 
 /// The lease's, then those in the order of `values`, then the sums over the flush histogram; one `refused_*` per refusal code follows.
-const LABELS: [&str; 67] = [
+const LABELS: [&str; 68] = [
     "lease_epoch",
     "lease_until_ns",
     "role",
@@ -258,6 +259,7 @@ const LABELS: [&str; 67] = [
     "signatures_checked",
     "votes",
     "verdicts_contradicted",
+    "records_withheld",
     "rewinds",
     "frames_sent",
     "frames_received",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use io_oi_record::limits::PROPOSAL_BYTES_MAX;
 use io_oi_record::{Nanos, SessionId, ShardId};
-use io_oi_shard::{Machine, RecoverError};
+use io_oi_shard::{Event, Machine, RecoverError};
 use io_oi_shm::bell::Bell;
 use io_oi_shm::{CreateError, HashSeed, feed, hot};
 use io_oi_wal::{OpenError, StrategyWish};
@@ -19,6 +19,7 @@ use io_oi_wal::{OpenError, StrategyWish};
 use super::admission::Gate;
 use super::board::{Board, Tally};
 use super::clerk::{Clerk, Desk};
+use super::judges::Judges;
 use super::peers::{AddressError, Peers, PeersConfig, listen_address};
 use super::recovery::{Recovered, recover};
 use super::teller::Teller;
@@ -28,19 +29,19 @@ use super::{Phase, Shard};
 use crate::attach::AttachCounts;
 use crate::clock::Clock;
 use crate::config::{Config, WalStrategy};
+use crate::court::Court;
 use crate::directory::{DirectoryError, Identity, Promise};
-use crate::judge::Judge;
 use crate::mail::{LastWord, Notices, OrderBox, Orders};
 
 /// Everything a shard has to be given.
-pub(crate) struct Boot<J> {
+pub(crate) struct Boot {
     pub(crate) shard: ShardId,
     pub(crate) identity: Arc<Identity>,
     pub(crate) incarnation: u64,
     pub(crate) log_path: PathBuf,
     pub(crate) evidence_path: PathBuf,
     pub(crate) config: Arc<Config>,
-    pub(crate) judge: J,
+    pub(crate) court: Arc<Court>,
     pub(crate) orders: OrderBox,
     /// The other end of `orders`, for the shard's own helpers.
     pub(crate) own_orders: Orders,
@@ -75,16 +76,17 @@ pub struct RecoveryProgress {
 }
 
 /// Opens everything, reads the log, claims the next epoch. Runs on the shard's own thread.
-pub(crate) fn boot<J: Judge>(
-    mut boot: Boot<J>,
+pub(crate) fn boot(
+    mut boot: Boot,
     progress: &mut dyn FnMut(RecoveryProgress),
-) -> Result<(Shard<J>, Door), BootError> {
+) -> Result<(Shard, Door), BootError> {
     let shard = boot.shard;
     let failed = |what: BootReason| BootError { shard, what };
     let segment = |error: CreateError| failed(BootReason::Segment(error));
     let feed = feed::Writer::create(&feed_config(&boot)).map_err(segment)?;
     let board = Board::create(boot.incarnation, shard.get()).map_err(segment)?;
-    let Recovered { machine, hot, wal, blocks, .. } = recover(&boot, progress).map_err(failed)?;
+    let Recovered { mut machine, hot, wal, blocks, .. } = recover(&boot, progress).map_err(failed)?;
+    let judges = judges(&mut machine, &boot.court);
     // The last boot may have ended between the log's flush of a promise and the file's: both places say it before
     // anything is signed.
     boot.promise.raise(machine.promised()).map_err(|error| failed(BootReason::Promise(error)))?;
@@ -100,6 +102,7 @@ pub(crate) fn boot<J: Judge>(
         orders: boot.own_orders,
         notices: boot.notices.clone(),
         identity: boot.identity.clone(),
+        court: boot.court,
     });
     let clerk = clerk.map_err(|error| failed(BootReason::Descriptors(error)))?;
     let genesis = &boot.identity.genesis.genesis;
@@ -107,9 +110,8 @@ pub(crate) fn boot<J: Judge>(
     let gate = Gate::new(boot.config.wal.reserve_bytes);
     let tally = Tally::default();
     let last_word = LastWord::new(boot.notices.clone());
-    let judge = boot.judge;
     let notices = boot.notices;
-    let parts = Parts { keys, judge, hot, feed, wal, blocks, peers, clerk, gate, tally, board, notices };
+    let parts = Parts { keys, judges, hot, feed, wal, blocks, peers, clerk, gate, tally, board, notices };
     let mut shard = Shard {
         machine,
         world: World::new(parts),
@@ -131,8 +133,18 @@ pub(crate) fn boot<J: Judge>(
     Ok((shard, door))
 }
 
+/// Every component that the log holds is looked at before anybody is let in.
+fn judges(machine: &mut Machine, court: &Court) -> Judges {
+    let (mut judges, now) = (Judges::new(), Clock::default().now());
+    while let Some((component, bytes)) = machine.next_to_admit() {
+        let is_admitted = judges.note(component, court.admit(component, &bytes));
+        machine.handle(now, Event::Admitted { component, is_admitted });
+    }
+    judges
+}
+
 /// The endpoint, when there is anybody to talk to or an address to be found under.
-fn peers<J>(boot: &Boot<J>, machine: &Machine) -> Result<Option<Peers>, BootReason> {
+fn peers(boot: &Boot, machine: &Machine) -> Result<Option<Peers>, BootReason> {
     let listen = listen_address(boot.config.listen, &boot.identity, boot.shard)?;
     let Some(listen) = listen else { return Ok(None) };
     let config = PeersConfig {
@@ -146,12 +158,12 @@ fn peers<J>(boot: &Boot<J>, machine: &Machine) -> Result<Option<Peers>, BootReas
 }
 
 /// Different on every node, shard and start: nodes that wait at random must not wait alike.
-pub(super) fn seed<J>(boot: &Boot<J>) -> u64 {
+pub(super) fn seed(boot: &Boot) -> u64 {
     let started = u64::from(boot.identity.boot) << 16 | u64::from(boot.shard.get());
     boot.identity.node.tag().0 ^ started.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ boot.incarnation
 }
 
-impl<J: Judge> Shard<J> {
+impl Shard {
     /// Begins to take part. A node that is a quorum by itself leads before anybody is let in; others serve at once, and
     /// what their clients want waits for a leader.
     fn take_up_work(&mut self) -> Result<(), String> {
@@ -234,7 +246,7 @@ pub enum BootReason {
     Epoch(String),
 }
 
-fn feed_config<J>(boot: &Boot<J>) -> feed::Config {
+fn feed_config(boot: &Boot) -> feed::Config {
     feed::Config {
         data_bytes: boot.config.hot.feed_bytes as usize,
         frame_bytes_max: FEED_FRAME_BYTES_MAX,
@@ -271,7 +283,7 @@ fn door(
     })
 }
 
-impl<J> fmt::Debug for Boot<J> {
+impl fmt::Debug for Boot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Boot")
             .field("shard", &self.shard)

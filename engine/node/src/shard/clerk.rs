@@ -1,5 +1,5 @@
 //! The shard's clerk: a thread for what would make the shard wait. Promises are made durable, old blocks read back, proofs
-//! built.
+//! built, components admitted.
 //!
 //! Invariant: jobs are done in order, and whoever waits for one is answered once; a shard that has ended is not answered.
 
@@ -16,6 +16,7 @@ use io_oi_wal::{BlockPlace, LogReader, ReadError};
 
 use super::answers::Answered;
 use super::evident::Evident;
+use crate::court::Court;
 use crate::directory::{Identity, Promise};
 use crate::mail::{ClientId, Notice, Notices, Order, Orders};
 
@@ -36,6 +37,7 @@ pub(super) struct Desk {
     pub(super) orders: Orders,
     pub(super) notices: Notices,
     pub(super) identity: Arc<Identity>,
+    pub(super) court: Arc<Court>,
 }
 
 /// A proof that somebody wants.
@@ -54,6 +56,7 @@ enum Job {
     Fetch { sequence: Sequence, place: BlockPlace },
     Prove(Box<Proving>),
     Keep { hash: Hash, bytes: Vec<u8> },
+    Admit { component: Hash, bytes: Vec<u8> },
 }
 
 impl Clerk {
@@ -90,6 +93,11 @@ impl Clerk {
         self.give(Job::Keep { hash, bytes });
     }
 
+    /// Admits a component; answered by [`Order::Admitted`].
+    pub(super) fn admit(&self, component: Hash, bytes: Vec<u8>) {
+        self.give(Job::Admit { component, bytes });
+    }
+
     fn give(&self, job: Job) {
         let jobs = self.jobs.as_ref().expect("the clerk works until the shard is dropped");
         assert!(jobs.send(job).is_ok(), "the clerk outlives the shard's last job");
@@ -122,6 +130,10 @@ fn work(mut desk: Desk, inbox: &Receiver<Job>) {
                 desk.orders.send(Order::Fetched { sequence, bytes });
             }
             Job::Keep { hash, bytes } => desk.keep(hash, &bytes),
+            Job::Admit { component, bytes } => {
+                let looked = desk.court.admit(component, &bytes);
+                desk.orders.send(Order::Admitted { component, looked });
+            }
             Job::Prove(proving) => {
                 let client = proving.client;
                 let answered = desk.prove(&mut reader, *proving);

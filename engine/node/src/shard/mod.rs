@@ -4,10 +4,12 @@
 
 mod admission;
 mod answers;
+mod arbitrators;
 mod board;
 mod boot;
 mod clerk;
 mod evident;
+mod judges;
 mod lanes;
 mod peers;
 mod recovery;
@@ -38,19 +40,21 @@ use self::watch::FlushWatch;
 use self::world::World;
 use crate::attach::AttachCounts;
 use crate::clock::{Clock, mono_time};
+use crate::court::Looked;
 use crate::executor::Hosted;
-use crate::judge::Judge;
 use crate::mail::{Attachment, LastWord, Notice, Order, OrderBox};
 
 pub(crate) use self::answers::{Answered, Question, ShardState};
+pub(crate) use self::arbitrators::versions;
 pub(crate) use self::boot::{Boot, Door, boot};
 pub use self::boot::{BootError, BootReason, RecoveryProgress};
+pub use self::judges::Sealed;
 pub use self::peers::AddressError;
 
 /// One shard at work.
-pub(crate) struct Shard<J> {
+pub(crate) struct Shard {
     machine: Machine,
-    world: World<J>,
+    world: World,
     orders: OrderBox,
     /// Sessions that are to be closed when the machine is ready.
     dead_sessions: VecDeque<SessionId>,
@@ -81,7 +85,7 @@ enum Phase {
     Done,
 }
 
-impl<J: Judge> Hosted for Shard<J> {
+impl Hosted for Shard {
     fn poll(&mut self, clock: &mut Clock) -> bool {
         let worked = self.turn(clock);
         if self.world.fault.is_some() {
@@ -133,7 +137,7 @@ impl<J: Judge> Hosted for Shard<J> {
     }
 }
 
-impl<J: Judge> Shard<J> {
+impl Shard {
     /// One turn of the loop; a fault is left for the caller.
     #[inline]
     fn turn(&mut self, clock: &mut Clock) -> bool {
@@ -201,8 +205,10 @@ impl<J: Judge> Shard<J> {
     fn follow_machine(&mut self) {
         while let Some(notice) = self.machine.poll_notice() {
             self.teller.tell(&notice);
-            if let MachineNotice::EvidenceFound { hash, .. } = notice {
-                self.keep_evidence(hash);
+            match notice {
+                MachineNotice::EvidenceFound { hash, .. } => self.keep_evidence(hash),
+                MachineNotice::ComponentsChanged => self.look_at_components(),
+                _ => {}
             }
         }
         self.world.board.show_lease(&self.machine);
@@ -212,6 +218,22 @@ impl<J: Judge> Shard<J> {
             }
             peers.tell();
         }
+    }
+
+    /// Components that were stored lately go to the clerk: compiling takes milliseconds.
+    #[cold]
+    fn look_at_components(&mut self) {
+        while let Some((component, bytes)) = self.machine.next_to_admit() {
+            self.world.clerk.admit(component, bytes);
+        }
+    }
+
+    #[cold]
+    fn admitted(&mut self, component: Hash, looked: Looked, now: Now) {
+        self.teller.tell_admission(component, &looked);
+        let is_admitted = self.world.judges.note(component, looked);
+        self.machine.handle(now, Event::Admitted { component, is_admitted });
+        self.world.drain(&mut self.machine, now);
     }
 
     /// Evidence stands in the log, and in a file of its own for whoever wants to carry it away.
@@ -419,6 +441,7 @@ impl<J: Judge> Shard<J> {
                     self.machine.handle(now, Event::Fetched { sequence, bytes: bytes.as_deref() });
                     self.world.drain(&mut self.machine, now);
                 }
+                Order::Admitted { component, looked } => self.admitted(component, looked, clock.now()),
                 Order::Peers(found) => {
                     if let Some(peers) = &mut self.world.peers {
                         peers.set(&found);

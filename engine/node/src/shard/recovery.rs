@@ -63,8 +63,8 @@ impl HotRoom {
 /// Where an entry or a large value comes to stand depends on what stood there before, which the log does not tell. So a
 /// tier that held everything while the node ran may fall short by a little when it is filled anew: it is made larger and
 /// the log read again, a few times.
-pub(super) fn recover<J>(
-    boot: &Boot<J>,
+pub(super) fn recover(
+    boot: &Boot,
     progress: &mut dyn FnMut(RecoveryProgress),
 ) -> Result<Recovered, BootReason> {
     let hot = &boot.config.hot;
@@ -95,8 +95,8 @@ fn enlarge(shard: ShardId, room: HotRoom, full: hot::Full) -> Result<HotRoom, Bo
 }
 
 /// Reads the whole log into a hot tier of this size.
-fn recover_into<J>(
-    boot: &Boot<J>,
+fn recover_into(
+    boot: &Boot,
     room: HotRoom,
     lost: Lost,
     progress: &mut dyn FnMut(RecoveryProgress),
@@ -115,8 +115,8 @@ fn recover_into<J>(
 }
 
 /// Opens the log and hands every entry on.
-fn read_log<J>(
-    boot: &Boot<J>,
+fn read_log(
+    boot: &Boot,
     machine: &mut Machine,
     hot: &mut hot::Writer,
     blocks: &mut BlockIndex,
@@ -186,7 +186,7 @@ fn recover_frame(
     Ok(())
 }
 
-fn hot_config<J>(boot: &Boot<J>, room: HotRoom) -> hot::Config {
+fn hot_config(boot: &Boot, room: HotRoom) -> hot::Config {
     hot::Config {
         entries_max: room.entries_max,
         large_bytes_max: room.large_bytes_max,
@@ -198,7 +198,7 @@ fn hot_config<J>(boot: &Boot<J>, room: HotRoom) -> hot::Config {
     }
 }
 
-fn machine<J>(boot: &Boot<J>, lost: Lost) -> Result<Machine, io_oi_shard::ConfigError> {
+fn machine(boot: &Boot, lost: Lost) -> Result<Machine, io_oi_shard::ConfigError> {
     let genesis = &boot.identity.genesis.genesis;
     Machine::new(MachineConfig {
         cluster: boot.identity.cluster,
@@ -206,6 +206,7 @@ fn machine<J>(boot: &Boot<J>, lost: Lost) -> Result<Machine, io_oi_shard::Config
         signer: boot.identity.signer(),
         genesis,
         arbitrators: genesis.arbitrators,
+        judge_versions: io_oi_arbitrator::VERSIONS,
         boot: boot.identity.boot,
         seed: seed(boot),
         timers: timers(&boot.config.consensus),
@@ -226,6 +227,9 @@ fn machine<J>(boot: &Boot<J>, lost: Lost) -> Result<Machine, io_oi_shard::Config
 fn plant(machine: &mut Machine) {
     use io_oi_shard::Planted;
     let Ok(wanted) = std::env::var("IO_OI_PLANTED") else { return };
+    if wanted == super::judges::TAMPERED {
+        return tracing::error!(planted = wanted, "this node has a fault planted for a test");
+    }
     let planted = Planted::ALL.iter().copied().find(|planted| planted.name() == wanted);
     let planted =
         planted.unwrap_or_else(|| panic!("IO_OI_PLANTED={wanted} names nothing that can be planted"));

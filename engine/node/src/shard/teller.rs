@@ -4,8 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use io_oi_record::ShardId;
+use io_oi_record::{Hash, ShardId};
 use io_oi_shard::Notice;
+
+use crate::court::Looked;
 
 /// One shard's voice.
 #[derive(Debug)]
@@ -41,8 +43,28 @@ impl Teller {
                 }
             }
             Notice::MembersChanged { version } => tracing::info!(%shard, version, "the members have changed"),
+            Notice::ComponentsChanged => {}
+            Notice::CannotJudge { component, sequence } => tracing::error!(
+                %shard, %component, %sequence,
+                "this node cannot run the component that judges here: it shows nothing of what that one decides; \
+                 `arbitrator list` says why, and a start with a program that can run it shows everything again"
+            ),
             Notice::StateDiffers { node, sequence } => {
                 tracing::error!(%shard, peer = %node, %sequence, "another node has different state: please report this")
+            }
+        }
+    }
+
+    /// What became of a component.
+    #[cold]
+    pub(super) fn tell_admission(&self, component: Hash, looked: &Looked) {
+        let shard = self.shard;
+        match looked {
+            Ok(arbitrator) => {
+                tracing::info!(%shard, %component, name = arbitrator.manifest().name, "component admitted");
+            }
+            Err(reason) => {
+                tracing::warn!(%shard, %component, reason, "component refused: it cannot judge here")
             }
         }
     }

@@ -7,14 +7,15 @@
 
 use std::collections::VecDeque;
 
-use io_oi_record::limits::RECORD_BYTES_MAX;
+use io_oi_record::limits::{EFFECTS_MAX, RECORD_BYTES_MAX};
 use io_oi_record::published::{PUBLISHED_HEAD_BYTES, Published};
 use io_oi_record::{
-    BlockHeader, Epoch, Nanos, Noun, Now, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence,
+    BlockHeader, Effects, Epoch, Nanos, Noun, Now, Outcome, Proposal, Receipt, Record, RefusalCode, Sequence,
     SessionId, ShardId, Verdict,
 };
+use io_oi_shard::hearing::{Case, Cells, Found};
 use io_oi_shard::judge::precondition_verdict;
-use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, PublishStage};
+use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, PublishStage, Seating};
 use io_oi_shm::{HashSeed, feed, hash_key, hot, shard_of};
 use io_oi_wal::{BlockIndex, BlockPlace, Frame, FrameKind, LogIndex, Wal};
 
@@ -22,16 +23,16 @@ use super::admission::{Gate, Surroundings};
 use super::answers::Governing;
 use super::board::{Board, Tally};
 use super::clerk::Clerk;
+use super::judges::Judges;
 use super::lanes::{LaneSlot, LaneState, Lanes};
 use super::peers::Peers;
-use crate::judge::{Case, Judge};
 use crate::mail::{Notice, Notices};
 
 /// Everything that one shard touches.
-pub(super) struct World<J> {
+pub(super) struct World {
     pub(super) shard: ShardId,
     pub(super) keys: KeySpace,
-    pub(super) judge: J,
+    pub(super) judges: Judges,
     pub(super) hot: hot::Writer,
     pub(super) feed: feed::Writer,
     pub(super) wal: Wal,
@@ -78,9 +79,9 @@ impl KeySpace {
 }
 
 /// The parts that a world is made of.
-pub(super) struct Parts<J> {
+pub(super) struct Parts {
     pub(super) keys: KeySpace,
-    pub(super) judge: J,
+    pub(super) judges: Judges,
     pub(super) hot: hot::Writer,
     pub(super) feed: feed::Writer,
     pub(super) wal: Wal,
@@ -93,13 +94,13 @@ pub(super) struct Parts<J> {
     pub(super) notices: Notices,
 }
 
-impl<J: Judge> World<J> {
-    pub(super) fn new(parts: Parts<J>) -> Self {
-        let Parts { keys, judge, hot, feed, wal, blocks, peers, clerk, gate, tally, board, notices } = parts;
+impl World {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { keys, judges, hot, feed, wal, blocks, peers, clerk, gate, tally, board, notices } = parts;
         Self {
             shard: keys.shard,
             keys,
-            judge,
+            judges,
             hot,
             feed,
             wal,
@@ -135,12 +136,12 @@ impl<J: Judge> World<J> {
     pub(super) fn perform_all(&mut self, machine: &mut Machine, now: Now) {
         loop {
             while let Some(effect) = machine.poll_effect() {
-                if let Effect::Judge { sequence, epoch, time, session, proposal, origin } = effect {
+                if let Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin } =
+                    effect
+                {
+                    let case = Case { sequence, epoch, time, seed, session, proposal };
                     let event = match self.admit_judged(origin, &proposal) {
-                        Ok(()) => {
-                            let verdict = self.judge(&Case { sequence, epoch, time, session, proposal });
-                            Event::Judged { sequence, verdict, effects: io_oi_record::Effects::NONE }
-                        }
+                        Ok(()) => self.judge(&case, seating, origin),
                         Err(code) => Event::Declined { sequence, code },
                     };
                     machine.handle(now, event);
@@ -282,13 +283,22 @@ impl<J: Judge> World<J> {
     }
 
     #[inline]
-    fn judge(&mut self, case: &Case<'_>) -> Verdict {
+    fn judge(&mut self, case: &Case<'_>, seating: Seating<'_>, origin: JudgeOrigin) -> Event<'_> {
+        let sequence = case.sequence;
         let newest = self.hot.newest(case.proposal.key).filter(|newest| !newest.deleted);
         let newest = newest.map(|newest| Sequence(newest.stamp.sequence.0));
-        match precondition_verdict(&case.proposal, newest) {
-            Verdict::Accept => self.judge.judge(case),
-            refused => refused,
+        let (verdict, effects) = match precondition_verdict(&case.proposal, newest) {
+            Verdict::Accept => {
+                let mut cells = HotCells { hot: &self.hot, keys: &self.keys };
+                self.judges.judge(case, seating, &mut cells)
+            }
+            refused => (refused, Effects::NONE),
+        };
+        let must_fit = origin != JudgeOrigin::Follower && !effects.is_empty();
+        if must_fit && !has_room_for_writes(&mut self.hot, case, verdict, effects) {
+            return Event::Declined { sequence, code: RefusalCode::HotTierFull };
         }
+        Event::Judged { sequence, verdict, effects }
     }
 
     fn append(&mut self, index: AppendIndex, kind: LogKind, epoch: Epoch, sequence: Sequence, bytes: &[u8]) {
@@ -456,6 +466,45 @@ impl Surroundings for HotAndKeys<'_> {
     #[inline]
     fn owns(&self, key: &[u8]) -> bool {
         self.keys.holds(key)
+    }
+}
+
+/// Whether everything that an accepted proposal writes can be shown: admission has looked at its own key alone.
+#[cold]
+fn has_room_for_writes(
+    hot: &mut hot::Writer,
+    case: &Case<'_>,
+    verdict: Verdict,
+    effects: Effects<'_>,
+) -> bool {
+    let record = Record::of(case.sequence, case.session, &case.proposal, verdict).with_effects(effects);
+    let mut writes: [(&[u8], Option<&[u8]>); EFFECTS_MAX + 1] = [(&[], None); EFFECTS_MAX + 1];
+    let mut count = 0;
+    for (place, write) in writes.iter_mut().zip(record.writes()) {
+        *place = (write.key, write.value);
+        count += 1;
+    }
+    hot.room_for_all(writes[..count].iter().copied()).is_ok()
+}
+
+/// What an arbitrator is shown: the newest versions, those of the records before it that are not decided yet included.
+struct HotCells<'a> {
+    hot: &'a hot::Writer,
+    keys: &'a KeySpace,
+}
+
+impl Cells for HotCells<'_> {
+    fn owns(&self, key: &[u8]) -> bool {
+        self.keys.holds(key)
+    }
+
+    #[inline]
+    fn read(&mut self, key: &[u8], out: &mut [u8]) -> Found {
+        match self.hot.read_newest(key, out) {
+            Ok(None) => Found::Absent,
+            Ok(Some((bytes, stamp))) => Found::Value { bytes, sequence: Sequence(stamp.sequence.0) },
+            Err(_) => Found::TooLong,
+        }
     }
 }
 

@@ -18,7 +18,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use io_oi_client::{Client, Options};
-use io_oi_node::Judge;
 use io_oi_record::genesis::{ControlMode, Genesis, Member, TrustMode};
 use io_oi_record::{Hash, NodeId, SignedGenesis, Signer};
 use rustix::process::{Pid, Signal, kill_process};

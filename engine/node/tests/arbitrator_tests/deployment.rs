@@ -1,0 +1,115 @@
+//! An operator's hand: components stored part by part, prefixes seated, answers read.
+//!
+//! Invariant: a decision that may be taken in a moment is brought again; any other refusal is handed back.
+
+use std::time::Instant;
+
+use io_oi_guests::prebuilt;
+use io_oi_record::attach::{Inquiry, Submission};
+use io_oi_record::governance::{ArbitratorChoice, Change, Governance, SignedGovernance};
+use io_oi_record::hash::Domain;
+use io_oi_record::limits::PART_BYTES_MAX;
+use io_oi_record::{
+    ComponentPart, Hash, JudgeVersions, Nanos, Outcome, Receipt, RefusalCode, ShardId, Shipment,
+};
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::support::soon;
+
+/// The name of a standard judge's component.
+pub(crate) fn component(name: &str) -> Hash {
+    Domain::Arbitrator.hash(bytes_of(name))
+}
+
+fn bytes_of(name: &str) -> &'static [u8] {
+    prebuilt::component(name).expect("a standard judge")
+}
+
+/// The judge of a prefix from now on; the zero hash for nobody.
+pub(crate) fn seat(prefix: &[u8], arbitrator: Hash, is_shadow: bool) -> Change {
+    let versions = if arbitrator.is_zero() { JudgeVersions::default() } else { io_oi_arbitrator::VERSIONS };
+    Change::SetArbitrator(ArbitratorChoice { prefix: prefix.to_vec(), arbitrator, is_shadow, versions })
+}
+
+impl Cluster {
+    /// Brings a decision with what travels with it to the leader, until it is taken or refused for good.
+    pub(crate) fn decide(&self, change: &Change, payload: &[u8]) -> Receipt {
+        let deadline = soon();
+        loop {
+            let receipt = self.try_decide(change, payload);
+            let may_pass = receipt.is_none_or(|receipt| {
+                matches!(
+                    receipt.outcome,
+                    Outcome::Refused(
+                        RefusalCode::GovernancePending
+                            | RefusalCode::GovernanceNumber
+                            | RefusalCode::NotLeader
+                            | RefusalCode::LeaderUnknown
+                            | RefusalCode::ArbitratorNotAdmitted
+                    )
+                )
+            });
+            match receipt {
+                Some(receipt) if !may_pass || Instant::now() > deadline => return receipt,
+                _ => assert!(Instant::now() <= deadline, "nobody answers"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    fn try_decide(&self, change: &Change, payload: &[u8]) -> Option<Receipt> {
+        let leader = self.leader(0)?;
+        let number = self.status(leader, 0)?.governance + 1;
+        let governance = Governance {
+            cluster: self.genesis.genesis.cluster(),
+            number,
+            time: Nanos(number),
+            change: change.clone(),
+            operator: self.operator.operator(),
+        };
+        let signed = SignedGovernance::sign(governance, &self.operator);
+        let signed = Shipment { signed, payload }.encode().expect("within the limits");
+        let answer = self.ask(leader, Inquiry::Govern(Submission { shard: ShardId(0), signed }))?;
+        Some(Receipt::decode(&answer).expect("a receipt"))
+    }
+
+    /// Stores a standard judge's component.
+    pub(crate) fn store(&self, name: &str) -> Hash {
+        let component = component(name);
+        for part in bytes_of(name).chunks(PART_BYTES_MAX) {
+            let receipt = self.decide(&Change::StorePart(ComponentPart::of(component, part)), part);
+            assert!(receipt.is_accepted(), "{receipt:?}");
+        }
+        component
+    }
+
+    /// Waits until every node can run a component: whoever runs beside a judge is left out until then.
+    pub(crate) fn wait_until_admitted(&self, component: Hash) {
+        for place in self.awake() {
+            self.wait_for("the component to be admitted", |cluster| {
+                cluster.component_at(place, component).filter(|known| known["admission"] == "admitted")
+            });
+        }
+    }
+
+    /// Stores a standard judge and seats it below a prefix.
+    pub(crate) fn deploy(&self, name: &str, prefix: &[u8]) -> Receipt {
+        let component = self.store(name);
+        let receipt = self.decide(&seat(prefix, component, false), &[]);
+        assert!(receipt.is_accepted(), "{receipt:?}");
+        receipt
+    }
+
+    /// What a node says of its arbitrators in shard 0.
+    pub(crate) fn arbitrators(&self, place: usize) -> Option<Value> {
+        Some(self.ask_json(place, Inquiry::Arbitrators)?["shards"][0].clone())
+    }
+
+    /// What a node says of one component.
+    pub(crate) fn component_at(&self, place: usize, component: Hash) -> Option<Value> {
+        let all = self.arbitrators(place)?;
+        let mut components = all["components"].as_array().expect("a list").iter();
+        components.find(|known| known["component"] == component.to_string()).cloned()
+    }
+}
