@@ -183,6 +183,11 @@ pub(crate) fn answer_of(receipt: &Receipt, sent: u32) -> Answer {
     match receipt.outcome {
         Outcome::Accepted if is_for_good(receipt) => Answer::Accepted { version: Some(receipt.sequence.0) },
         Outcome::Refused(RefusalCode::PreconditionFailed) if is_for_good(receipt) => Answer::Refused,
+        Outcome::Refused(RefusalCode::Arbitrator(_) | RefusalCode::ArbitratorDeferred)
+            if is_for_good(receipt) =>
+        {
+            Answer::NoEffect
+        }
         // `local` and `mem-quorum` may be lost with the boxes.
         Outcome::Accepted | Outcome::Refused(RefusalCode::PreconditionFailed) => Answer::Unknown,
         // A later number took effect, so this one never will.

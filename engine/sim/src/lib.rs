@@ -14,6 +14,7 @@ mod clock;
 mod cluster;
 mod disk;
 mod hot;
+mod judge;
 mod liar;
 mod network;
 mod node;
@@ -44,6 +45,8 @@ pub struct Options {
     pub nodes: Option<usize>,
     /// Whether the clients think long, so that the shard is idle most of the time.
     pub is_idle: bool,
+    /// Whether operators seat an arbitrator over every key, and take it away again.
+    pub is_judged: bool,
     /// A bug to put in.
     pub bug: Option<Bug>,
     /// How many lines of the history are kept, the newest; 0 for none.
@@ -72,7 +75,8 @@ pub struct Outcome {
 /// Runs one seed to its end, or to the first violation.
 #[must_use]
 pub fn run(options: &Options) -> Outcome {
-    let scenario = Scenario::new(options.seed, &Wishes { nodes: options.nodes, is_idle: options.is_idle });
+    let Options { nodes, is_idle, is_judged, .. } = *options;
+    let scenario = Scenario::new(options.seed, &Wishes { nodes, is_idle, is_judged });
     let mut story = if options.story_lines == 0 { Story::untold() } else { Story::told(options.story_lines) };
     tell_scenario(&mut story, &scenario);
     let ended = World::new(scenario, options.seed, options.bug, story).run();

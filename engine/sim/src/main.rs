@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use io_oi_sim::{Bug, Options, Outcome, Sight, Sights, run};
 
 const USAGE: &str =
-    "usage: cargo xtask sim [SEED] [--seeds N] [--start SEED] [--nodes N] [--idle] [--jobs N] [--lines N]
+    "usage: cargo xtask sim [SEED] [--seeds N] [--start SEED] [--nodes N] [--idle] [--judged] [--jobs N] [--lines N]
                        [--planted BUG] [--json]
   without SEED and --seeds it runs for ever; with SEED it replays that one and prints its history";
 
@@ -21,6 +21,7 @@ struct Wish {
     seeds: Option<u64>,
     start: Option<u64>,
     nodes: Option<usize>,
+    is_judged: bool,
     jobs: Option<usize>,
     lines: Option<usize>,
     bug: Option<Bug>,
@@ -57,6 +58,10 @@ fn read(words: &[String]) -> Result<Wish, String> {
     let mut wish = Wish::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        if word == "--judged" {
+            wish.is_judged = true;
+            continue;
+        }
         if word == "--planted" {
             let name = words.next().map_or("", String::as_str);
             if name == "all" {
@@ -89,10 +94,15 @@ fn bugs() -> String {
     Bug::all().iter().map(|bug| bug.name()).collect::<Vec<_>>().join(" ")
 }
 
+/// One run as it was wished for, without its story.
+fn options_of(seed: u64, wish: &Wish) -> Options {
+    let Wish { nodes, is_idle, is_judged, bug, .. } = *wish;
+    Options { seed, nodes, is_idle, is_judged, bug, story_lines: 0 }
+}
+
 fn replay(seed: u64, wish: &Wish) -> ExitCode {
     let story_lines = wish.lines.unwrap_or(usize::MAX);
-    let outcome =
-        run(&Options { seed, nodes: wish.nodes, is_idle: wish.is_idle, bug: wish.bug, story_lines });
+    let outcome = run(&Options { story_lines, ..options_of(seed, wish) });
     outcome.story.iter().for_each(|line| println!("{line}"));
     println!("{}", summary(&outcome));
     match outcome.violation {
@@ -131,7 +141,7 @@ fn hunt(wish: &Wish) -> ExitCode {
 fn find(bug: Bug, start: u64, seeds_max: u64, wish: &Wish) -> Option<(u64, String)> {
     for seed in start..start.saturating_add(seeds_max) {
         let is_idle = wish.is_idle || bug.hides_in_traffic();
-        let options = Options { seed, nodes: wish.nodes, is_idle, bug: Some(bug), story_lines: 0 };
+        let options = Options { bug: Some(bug), is_idle, ..options_of(seed, wish) };
         let outcome = survived(&options);
         // What is found without the bug, too, is not the bug.
         let without = Options { bug: None, ..options };
@@ -195,8 +205,7 @@ fn work(wish: &Wish, next: &AtomicU64, end: u64, tally: &Mutex<Tally>) {
             return;
         }
         let began_ns = cpu_ns();
-        let Wish { nodes, is_idle, bug, .. } = *wish;
-        let outcome = survived(&Options { seed, nodes, is_idle, bug, story_lines: 0 });
+        let outcome = survived(&options_of(seed, wish));
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.seeds += 1;
         tally.cpu_ns += cpu_ns() - began_ns;

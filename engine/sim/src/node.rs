@@ -3,7 +3,7 @@
 //! Invariant: what survives a crash is the disk, the promise file and the count of boots, and nothing else.
 
 use io_oi_record::{Epoch, Hash, Nanos, Sequence, SessionId};
-use io_oi_shard::{Capacity, Config, Lost, Machine, PastLost, Timers, Verify};
+use io_oi_shard::{Capacity, Config, Event, Lost, Machine, PastLost, Timers, Verify};
 use io_oi_wal::sim_disk::{Image, SimDisk};
 use io_oi_wal::{Damage, LogIndex, OpenError, Wal, buffer_bytes_for};
 
@@ -163,6 +163,10 @@ impl Node {
         if io.bug != Some(Bug::NoPromiseFile) {
             self.promised = self.promised.max(machine.promised());
         }
+        while let Some((component, _)) = machine.next_to_admit() {
+            let is_admitted = component == crate::judge::component();
+            machine.handle(io.now, Event::Admitted { component, is_admitted });
+        }
         machine.start(io.now);
         let own_session = SessionId::of_node(self.identity.node.tag(), self.boot);
         let mut process = Process::new(machine, own_session, wal, recovered);
@@ -213,6 +217,7 @@ impl Node {
             signer: self.identity.signer(),
             genesis: &cluster.genesis,
             arbitrators: Hash::ZERO,
+            judge_versions: crate::judge::VERSIONS,
             boot: self.boot,
             seed,
             timers: setup.timers,

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use io_oi_record::{
     Block, BlockHeader, Epoch, Hash, Nanos, Operation, Precondition, Sequence, SessionId, SessionSequence,
-    Verdict,
-    governance::{Governance, SignedGovernance},
+    Shipment, Verdict,
+    governance::{Change, Governance},
 };
+use io_oi_shard::hearing::seed_of;
 
 /// One decided block.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,12 @@ pub(crate) struct Decided {
     pub(crate) epoch: Epoch,
     pub(crate) time: Nanos,
     pub(crate) key: Vec<u8>,
+    /// What an arbitrator has written with it.
+    pub(crate) effects: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// What the log makes of its place.
+    pub(crate) seed: u64,
+    /// Whether an arbitrator judges it, by the changes decided before it.
+    pub(crate) is_judged: bool,
 }
 
 /// Where a key was written, and what (`None`: removed), in order.
@@ -43,6 +50,7 @@ pub(crate) struct Truth {
     records: Vec<Decided>,
     keys: BTreeMap<Vec<u8>, Versions>,
     changes: Vec<Governance>,
+    is_judged: bool,
 }
 
 impl Truth {
@@ -77,14 +85,19 @@ impl Truth {
         let (first, last) = (header.first_sequence, header.last_sequence());
         self.blocks.push(DecidedBlock { first, last, hash, epoch: header.epoch });
         for record in block.records() {
-            if record.operation.has_key() && record.verdict.is_accepted() {
-                let value = (record.operation == Operation::Put).then(|| record.value.to_vec());
-                let versions = self.keys.entry(record.key.to_vec()).or_default();
-                versions.push((record.sequence, value));
+            for write in record.writes() {
+                let versions = self.keys.entry(write.key.to_vec()).or_default();
+                versions.push((record.sequence, write.value.map(<[u8]>::to_vec)));
             }
+            let is_judged = self.is_judged;
             if record.operation == Operation::Govern && record.verdict.is_accepted() {
-                let signed = SignedGovernance::decode(record.value);
-                self.changes.extend(signed.map(|signed| signed.governance));
+                let shipment = Shipment::decode(record.value);
+                if let Ok(Shipment { signed, .. }) = shipment {
+                    if let Change::SetArbitrator(choice) = &signed.governance.change {
+                        self.is_judged = !choice.arbitrator.is_zero();
+                    }
+                    self.changes.push(signed.governance);
+                }
             }
             self.records.push(Decided {
                 sequence: record.sequence,
@@ -96,6 +109,13 @@ impl Truth {
                 epoch: header.epoch,
                 time: header.time,
                 key: record.key.to_vec(),
+                effects: record
+                    .effects
+                    .iter()
+                    .map(|write| (write.key.to_vec(), write.value.map(<[u8]>::to_vec)))
+                    .collect(),
+                seed: seed_of(header.cluster, header.shard, header.epoch, record.sequence),
+                is_judged,
             });
         }
     }

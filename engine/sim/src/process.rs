@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use io_oi_record::{
-    Durability, Epoch, Hash, Nanos, NodeId, Now, Operation, Outcome, Precondition, Proposal, Receipt, Record,
-    RefusalCode, Sequence, SessionId, SessionSequence, Stage,
+    Durability, Effects, Epoch, Hash, Nanos, NodeId, Now, Operation, Outcome, Precondition, Proposal,
+    Receipt, Record, RefusalCode, Sequence, SessionId, SessionSequence, Stage, Verdict,
 };
+use io_oi_shard::hearing::Case;
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{
     AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, Notice, Origin, PastLost, ProposalState,
@@ -21,6 +22,7 @@ use io_oi_wal::{AppendError, BlockIndex, Frame, FrameKind, LogIndex, Wal};
 use crate::chain::{Chain, Entry, header_of};
 use crate::checkers::Witness;
 use crate::hot::{Hot, Version};
+use crate::judge::Judges;
 use crate::planted::Bug;
 use crate::sights::{Sight, Sights};
 use crate::story::{Short, Story};
@@ -116,6 +118,7 @@ pub(crate) enum Request {
 pub(crate) struct Process {
     pub(crate) machine: Machine,
     pub(crate) hot: Hot,
+    judges: Judges,
     pub(crate) inbox: VecDeque<Request>,
     pub(crate) session_counter: u32,
     own_session: SessionId,
@@ -143,6 +146,7 @@ impl Process {
         Self {
             machine,
             hot,
+            judges: Judges::new(),
             inbox: VecDeque::new(),
             session_counter: 0,
             own_session,
@@ -164,6 +168,12 @@ impl Process {
     /// Hands one event to the machine and performs everything that it owes then.
     pub(crate) fn handle(&mut self, io: &mut Io<'_>, event: Event<'_>) -> Result<(), Stop> {
         step(io)?;
+        // What was stored with the last event is admitted by now.
+        while let Some((component, _)) = self.machine.next_to_admit() {
+            let is_admitted = component == crate::judge::component();
+            self.machine.handle(io.now, Event::Admitted { component, is_admitted });
+            self.drain(io)?;
+        }
         self.machine.handle(io.now, event);
         self.drain(io)?;
         self.read_inbox(io)
@@ -177,20 +187,24 @@ impl Process {
                 return Err(killed);
             }
             match effect {
-                Effect::Judge { sequence, proposal, origin, .. } => {
+                Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin } => {
                     look_for_room(&mut self.wal);
                     let full = origin == JudgeOrigin::Forwarded && self.wal.room_bytes() < LOG_RESERVE_BYTES;
                     let newest = self.hot.newest(proposal.key).filter(|newest| newest.value.is_some());
                     let newest = newest.map(|newest| Sequence(newest.sequence));
-                    let verdict = precondition_verdict(&proposal, newest);
+                    let case = Case { sequence, epoch, time, seed, session, proposal };
+                    let (verdict, effects) = match precondition_verdict(&proposal, newest) {
+                        Verdict::Accept => self.judges.judge(&case, seating, &self.hot),
+                        refused => (refused, Effects::NONE),
+                    };
+                    if let Verdict::Refuse(RefusalCode::Arbitrator(_)) = verdict {
+                        io.sights.see(Sight::ArbitratorRefusal);
+                    }
                     if full && proposal.operation.has_key() {
                         let code = RefusalCode::DiskFull;
                         self.machine.handle(io.now, Event::Declined { sequence, code });
                     } else {
-                        self.machine.handle(
-                            io.now,
-                            Event::Judged { sequence, verdict, effects: io_oi_record::Effects::NONE },
-                        );
+                        self.machine.handle(io.now, Event::Judged { sequence, verdict, effects });
                     }
                 }
                 Effect::Append { index, kind, epoch, sequence, bytes } => {
@@ -208,12 +222,15 @@ impl Process {
                     io.out.push(Out::Send { to, lane, bytes: bytes.into() });
                 }
                 Effect::Publish { stage, epoch, record, .. } => {
-                    let mut shown = Shown::of(stage, epoch, &record);
-                    if io.bug == Some(Bug::ShowsTentativeAsCommitted) && stage == PublishStage::Tentative {
-                        shown.stage = PublishStage::Committed;
+                    let all = Shown::of(stage, epoch, &record);
+                    self.tell_commits(io, record_sequence(&all));
+                    for mut shown in all {
+                        if io.bug == Some(Bug::ShowsTentativeAsCommitted) && stage == PublishStage::Tentative
+                        {
+                            shown.stage = PublishStage::Committed;
+                        }
+                        self.publish(io, shown)?;
                     }
-                    self.tell_commits(io, Sequence(shown.version.sequence));
-                    self.publish(io, shown)?;
                 }
                 Effect::Reply { session, receipt } => {
                     self.tell_commits(io, receipt.sequence);
@@ -450,11 +467,19 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(stage: PublishStage, epoch: Epoch, record: &Record<'_>) -> Self {
-        let value = (record.operation == Operation::Put).then(|| record.value.to_vec());
-        let version = Version { sequence: record.sequence.0, epoch: epoch.0, value };
-        Self { stage, key: record.key.to_vec(), version }
+    /// Everything that a record writes.
+    fn of(stage: PublishStage, epoch: Epoch, record: &Record<'_>) -> Vec<Self> {
+        let shown = |write: io_oi_record::Effect<'_>| {
+            let value = write.value.map(<[u8]>::to_vec);
+            let version = Version { sequence: record.sequence.0, epoch: epoch.0, value };
+            Self { stage, key: write.key.to_vec(), version }
+        };
+        record.writes().map(shown).collect()
     }
+}
+
+fn record_sequence(shown: &[Shown]) -> Sequence {
+    Sequence(shown.first().expect("a record that is shown writes a key").version.sequence)
 }
 
 /// An entry on its way to the log.
@@ -579,11 +604,12 @@ impl Recovering {
             let Effect::Publish { stage: PublishStage::Committed, epoch, record, .. } = effect else {
                 return Err(format!("a machine that reads its log wants {effect:?}"));
             };
-            let Shown { key, version, .. } = Shown::of(PublishStage::Committed, epoch, &record);
-            let sequence = Sequence(version.sequence);
-            io.witness.shown(io.time, io.node, &key, sequence, version.value.as_deref());
-            if self.hot.publish_committed(&key, version).is_err() {
-                return Err(format!("sequence {sequence} is shown out of order while the log is read"));
+            for Shown { key, version, .. } in Shown::of(PublishStage::Committed, epoch, &record) {
+                let sequence = Sequence(version.sequence);
+                io.witness.shown(io.time, io.node, &key, sequence, version.value.as_deref());
+                if self.hot.publish_committed(&key, version).is_err() {
+                    return Err(format!("sequence {sequence} is shown out of order while the log is read"));
+                }
             }
         }
         Ok(())

@@ -111,6 +111,10 @@ pub(crate) enum Fault {
     Join {
         promote_after_ns: u64,
     },
+    /// The operator seats the arbitrator over every key, or takes it away.
+    Seat {
+        is_seated: bool,
+    },
     /// The operator removes a member.
     Remove {
         who: Who,
@@ -160,6 +164,7 @@ pub(crate) struct Wishes {
     pub(crate) nodes: Option<usize>,
     /// Clients that think long: a shard that is idle most of the time.
     pub(crate) is_idle: bool,
+    pub(crate) is_judged: bool,
 }
 
 /// Draws one fault of a kind.
@@ -220,6 +225,10 @@ impl Scenario {
         scenario.faults = scenario.some_faults(&troubles, &mut random);
         if wishes.is_idle {
             scenario.clients.iter_mut().for_each(|client| client.think_ns *= IDLE_THINKS_LONGER);
+        }
+        if wishes.is_judged {
+            let at = |eighth: u64, is_seated| (scenario.calm_at / 8 * eighth, Fault::Seat { is_seated });
+            scenario.faults.extend([at(1, true), at(5, false), at(7, true)]);
         }
         scenario.rot_all(&mut Random::new(seed).fork("rot of all"));
         scenario

@@ -56,6 +56,10 @@ sights! {
     FlushFailed = "a flush fails";
     /// A disk was full.
     DiskFull = "a disk is full";
+    /// An arbitrator was seated, or taken away.
+    Seated = "an arbitrator is seated";
+    /// An arbitrator refused a proposal.
+    ArbitratorRefusal = "an arbitrator refuses";
     /// A proposal was refused because of a full disk.
     DiskFullRefusal = "a proposal is refused for want of disk";
     /// A damaged log was repaired.

@@ -14,9 +14,10 @@ fn no_checker_finds_anything() {
     let began = Instant::now();
     let mut seed = first;
     while began.elapsed() < TIME {
-        let outcome = run(&Options { seed, ..Options::default() });
+        let outcome = run(&Options { seed, is_judged: seed % 2 == 1, ..Options::default() });
         if let Some(violation) = outcome.violation {
-            panic!("seed {seed}: {violation}\nreplay it: cargo xtask sim {seed}");
+            let judged = if seed % 2 == 1 { " --judged" } else { "" };
+            panic!("seed {seed}: {violation}\nreplay it: cargo xtask sim {seed}{judged}");
         }
         seed += 1;
     }

@@ -10,6 +10,24 @@ use crate::hot::Hot;
 use crate::oracle::{Decided, Truth};
 use crate::story::Short;
 
+/// Writes that take effect together with a record.
+type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// What the arbitrator of this world has to say by its own page: one place in eight is refused, one is put off; for every
+/// other the cell of the proposing node, its tag in hexadecimal digits, counts one more.
+fn by_the_ledger(truth: &Truth, record: &Decided) -> (Verdict, Writes) {
+    match record.seed % 8 {
+        0 => (Verdict::Refuse(RefusalCode::arbitrator(7).expect("a small code")), Vec::new()),
+        1 => (Verdict::Refuse(RefusalCode::ArbitratorDeferred), Vec::new()),
+        _ => {
+            let cell = format!("{:016x}", record.session.node.0).into_bytes();
+            let before = truth.version_at(&cell, Sequence(record.sequence.0 - 1));
+            let count = before.and_then(|(_, value)| value?.try_into().ok()).map_or(0, u64::from_le_bytes);
+            (Verdict::AcceptWithWrites, vec![(cell, Some((count + 1).to_le_bytes().to_vec()))])
+        }
+    }
+}
+
 /// The state hashes that nodes have told.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
@@ -30,11 +48,18 @@ impl Verdicts {
             io_oi_record::Precondition::Absent => newest.is_none(),
             io_oi_record::Precondition::SequenceIs(asked) => newest == Some(asked),
         };
-        let expected = if holds { Verdict::Accept } else { Verdict::Refuse(RefusalCode::PreconditionFailed) };
-        if record.verdict == expected {
+        let (expected, effects) = match (holds, record.is_judged) {
+            (false, _) => (Verdict::Refuse(RefusalCode::PreconditionFailed), Vec::new()),
+            (true, false) => (Verdict::Accept, Vec::new()),
+            (true, true) => by_the_ledger(truth, record),
+        };
+        if record.verdict == expected && record.effects == effects {
             return Ok(());
         }
-        Err(format!("sequence {} was decided as {}, it is {expected}", record.sequence, record.verdict))
+        Err(format!(
+            "sequence {} was decided as {} with {:?}, it is {expected} with {effects:?}",
+            record.sequence, record.verdict, record.effects
+        ))
     }
 
     /// A node tells its state hash.

@@ -70,6 +70,7 @@ impl World {
                 self.appoint(node);
             }
             Fault::Join { promote_after_ns } => self.join(promote_after_ns),
+            Fault::Seat { is_seated } => self.seat(is_seated),
             Fault::Remove { who } => {
                 let node = self.whom(who);
                 self.wish(Change::Remove(self.nodes[node].identity.node));

@@ -7,10 +7,12 @@ use std::collections::VecDeque;
 use io_oi_record::governance::{Appointment, Barring, Change, Governance, SignedGovernance};
 use io_oi_record::{
     ControlMode, Durability, Hash, Nanos, NodeId, Operation, Outcome, Precondition, Receipt, SessionSequence,
+    Shipment,
 };
 
 use super::{STUCK_NS, What, World};
 use crate::cluster::SHARD;
+use crate::judge;
 use crate::process::{Process, Request, Wish};
 use crate::sights::Sight;
 
@@ -91,6 +93,7 @@ impl World {
             change,
             operator: operator.operator(),
         };
+        let payload = judge::payload_of(&governance.change);
         let signed = SignedGovernance::sign(governance, &operator);
         Wish {
             session_sequence: SessionSequence(number),
@@ -98,7 +101,7 @@ impl World {
             precondition: Precondition::None,
             durability: Durability::DiskQuorum,
             key: Vec::new(),
-            value: signed.encode().expect("a change of one member is short"),
+            value: Shipment { signed, payload }.encode().expect("a change of one member is short"),
         }
     }
 
@@ -170,7 +173,8 @@ impl World {
                 self.leave(node);
             }
             Change::Appoint(appointment) => self.appointed = index(&appointment.node),
-            Change::SetArbitrator(_) | Change::SetLimit(_) => {}
+            Change::SetArbitrator(_) => self.sights.see(Sight::Seated),
+            Change::SetLimit(_) | Change::StorePart(_) | Change::DropComponent(_) => {}
         }
     }
 
@@ -178,6 +182,17 @@ impl World {
     fn leave(&mut self, node: usize) {
         self.nodes[node].has_left = true;
         self.detach_all(node);
+    }
+
+    /// The arbitrator shall judge every key, or nobody.
+    pub(super) fn seat(&mut self, is_seated: bool) {
+        if !is_seated {
+            return self.wish(judge::seat(Hash::ZERO));
+        }
+        let changes = self.witness.truth.changes();
+        let is_stored =
+            changes.iter().filter(|decided| matches!(decided.change, Change::StorePart(_))).count() == 2;
+        judge::deployment().skip(if is_stored { 2 } else { 0 }).for_each(|change| self.wish(change));
     }
 
     /// A node to appoint; it votes and can speak.
