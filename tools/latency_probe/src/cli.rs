@@ -195,6 +195,9 @@ pub(crate) struct Replay {
     /// With --spawn N: kill -9 the leader of shard 0 at each of these events, restart it and go on
     #[arg(long, value_name = "EVENT,…", value_delimiter = ',')]
     pub kill_leader_at: Vec<u64>,
+    /// An account follows the market under the arbitrator risk-limit; every answer is held against a model of it
+    #[arg(long, conflicts_with_all = ["resume", "kill_at"])]
+    pub risk_limit: bool,
     /// Give up when the node has been away for this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     pub patience: f64,

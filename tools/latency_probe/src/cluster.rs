@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use io_oi_client::{Inquiry, Submission, inquire, inquire_within};
-use io_oi_node::{AcceptAll, Judge, free_loopback_ports};
+use io_oi_node::{AcceptAll, free_loopback_ports};
 use io_oi_record::governance::{Appointment, Change, Governance, SignedGovernance};
 use io_oi_record::{
     ControlMode, Genesis, Hash, Member, Nanos, NodeId, Receipt, ShardId, SignedGenesis, Signer, TrustMode,

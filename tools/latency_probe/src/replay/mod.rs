@@ -12,6 +12,7 @@ mod compare;
 mod event;
 mod feed;
 mod flights;
+mod guard;
 mod proposals;
 mod resume;
 mod run;

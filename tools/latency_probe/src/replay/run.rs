@@ -17,6 +17,7 @@ use super::compare::{Comparison, compare};
 use super::event::Event;
 use super::feed::Feed;
 use super::flights::Flights;
+use super::guard::{Guard, Guarded};
 use super::proposals::{Proposer, Steps};
 use super::resume::{Start, check_is_empty};
 use super::words::{ORDER_VALUE_BYTES, PREFIXES};
@@ -100,6 +101,7 @@ fn replay(options: &Replay, feed: Feed, nodes: &mut Nodes, quiet: bool) -> Resul
     let plain = PlainFile::create(&nodes.disk(), "replay-floor", FLOOR_FILE_BYTES)
         .map_err(Failure::io("making the plain file of the flush floor"))?;
     let mut drive = Drive::new(options, patience, (place, client), start, plain, progress(quiet));
+    drive.guard = options.risk_limit.then(|| Guard::new(nodes, place, patience)).transpose()?;
     drive.run(feed, nodes)?;
 
     let mut market = Market::default();
@@ -118,7 +120,9 @@ fn replay(options: &Replay, feed: Feed, nodes: &mut Nodes, quiet: bool) -> Resul
             eprintln!("node {node}: different: {difference}");
         }
     }
-    let everywhere = Everywhere { comparisons, states: states_of(&statuses) };
+    let guarded_records = drive.guard.as_ref().map(Guard::records);
+    let guarded = drive.guard.take().map(|guard| guard.finish(nodes)).transpose()?;
+    let everywhere = Everywhere { comparisons, states: states_of(&statuses), guarded, guarded_records };
     Ok(drive.findings(options, nodes, &market, &everywhere, again.skipped()))
 }
 
@@ -128,6 +132,9 @@ struct Everywhere {
     comparisons: Vec<Comparison>,
     /// Each node's committed sequences and hashes of its state, shard by shard; empty for one that does not say.
     states: Vec<Vec<(u64, StateHash)>>,
+    /// What became of the account, if one followed the market.
+    guarded: Option<Guarded>,
+    guarded_records: Option<u64>,
 }
 
 impl Everywhere {
@@ -155,6 +162,8 @@ struct Drive {
     /// The node that the client is attached to.
     place: usize,
     client: Client,
+    /// The account that follows the market.
+    guard: Option<Guard>,
     start: Start,
     resumed_at_event: u64,
     proposer: Proposer,
@@ -194,6 +203,7 @@ impl Drive {
             place,
             flights: Flights::new(client.shards()),
             client,
+            guard: None,
             resumed_at_event: start.event(),
             start,
             proposer: Proposer::default(),
@@ -227,6 +237,9 @@ impl Drive {
             self.proposer.propose(&event, &mut steps);
             self.start.check_history(&self.proposer.cursor())?;
             self.propose(&event, &steps, nodes)?;
+            if let Some(guard) = &mut self.guard {
+                guard.offer(&event, nodes)?;
+            }
             if event.number % EVENTS_PER_FLOOR == 0 && self.pace == Pace::Max && self.proposals > 0 {
                 self.drain()?;
                 self.measure_floor()?;
@@ -367,6 +380,9 @@ impl Drive {
             }
         });
         settled?;
+        if let Some(guard) = &mut self.guard {
+            guard.collect()?;
+        }
         if let Some(reason) = self.client.lost_reason() {
             return Err(Failure::NodeGone(reason.to_owned()));
         }
@@ -447,9 +463,12 @@ impl Drive {
         let foreign = self.flights.foreign_records();
         // Nodes of our own have one session, this one: between its receipts stand only the records of their epochs.
         let epochs = self.kills.max(self.flights.epochs());
-        let twice = nodes.are_spawned() && foreign > EPOCH_RECORDS_MAX * epochs;
+        // An account's own records and its deployment stand between ours.
+        let is_alone = everywhere.guarded_records.is_none();
+        let twice = is_alone && nodes.are_spawned() && foreign > EPOCH_RECORDS_MAX * epochs;
         let odd_counts = market.oddities() != self.proposer.oddities();
         let unanswered = self.proposals - self.flights.receipts();
+        let contradicted = everywhere.guarded.as_ref().map_or(0, |guarded| guarded.differences);
         let stats = self.client.stats();
         let hash = comparisons.first().map_or(0, |comparison| comparison.answers_hash);
         let samples = self.recorder.finish();
@@ -459,7 +478,10 @@ impl Drive {
             .bound("flush_ns", crate::clock::median(&mut self.flushes_ns))
             .with("pace", if options.pace == Pace::Max { "max" } else { "real" })
             .with("speed", if options.pace == Pace::Max { Value::Null } else { options.speed.into() })
-            .answers(hash, u64::from(!equal) + u64::from(twice) + u64::from(odd_counts) + unanswered);
+            .answers(
+                hash,
+                u64::from(!equal) + u64::from(twice) + u64::from(odd_counts) + unanswered + contradicted,
+            );
         let oddities = market.oddities();
         let differences: u64 = comparisons.iter().map(|comparison| comparison.differences).sum();
         let first = comparisons.iter().flat_map(|comparison| &comparison.first).map(ToString::to_string);
@@ -483,6 +505,7 @@ impl Drive {
             ("state_hashes", hashes(&everywhere.states).into()),
             ("state_hashes_equal", everywhere.states_are_equal().into()),
             ("differences", differences.into()),
+            ("risk_limit", everywhere.guarded.as_ref().map_or(Value::Null, |guarded| guarded.facts.clone())),
             ("first_differences", first.collect::<Vec<_>>().into()),
         ]);
         let replay = ReplayFacts {
