@@ -265,7 +265,6 @@ impl Crew {
         Ok(crew)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, every argument of another kind")]
     fn hire_one(
         &mut self,
         common: &Common,
