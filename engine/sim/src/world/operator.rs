@@ -206,6 +206,12 @@ impl World {
 
     /// In the calm a leader is appointed if the one who should lead cannot.
     pub(super) fn appoint_somebody(&mut self) {
+        // Whoever's cluster has no leader thinks of that first: an arbitrator would wait for one, and everything behind it.
+        let is_seating = |change: &Change| matches!(change, Change::StorePart(_) | Change::SetArbitrator(_));
+        if self.operator.wishes.front().is_some_and(is_seating) {
+            self.operator.tries = 0;
+        }
+        self.operator.wishes.retain(|change| !is_seating(change));
         let can_lead = |node: usize| {
             let it = &self.nodes[node];
             self.witness.voters >> node & 1 == 1 && !it.is_rolled_back && !it.has_left && !self.is_liar(node)
