@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use io_oi_client::{Inquiry, Submission};
 use io_oi_record::governance::{Change, Governance, SignedGovernance};
-use io_oi_record::{ClusterId, Nanos, Outcome, Receipt, RefusalCode, ShardId, Signer};
+use io_oi_record::{ClusterId, Nanos, Outcome, Receipt, RefusalCode, ShardId, Shipment, Signer};
 use serde_json::{Map, Value, json};
 
 use crate::args::cluster::Operator;
@@ -30,6 +30,16 @@ pub(crate) struct Decided {
 
 /// Signs a change under the next number and brings it into every shard.
 pub(crate) fn decide(view: &View, operator: &Operator, change: &Change) -> Result<Decided, Failure> {
+    decide_with(view, operator, change, &[])
+}
+
+/// As [`decide`], with the bytes that the change names.
+pub(crate) fn decide_with(
+    view: &View,
+    operator: &Operator,
+    change: &Change,
+    payload: &[u8],
+) -> Result<Decided, Failure> {
     let key = operator_key(view, operator)?;
     let signer = keys::load(&key)?;
     let archive = Archive::beside(&key);
@@ -38,8 +48,8 @@ pub(crate) fn decide(view: &View, operator: &Operator, change: &Change) -> Resul
         let status = view.status()?;
         archive.level(view, &status, operator.timeout)?;
         let number = newest(&status) + 1;
-        let signed = archive.sign(&signer, &status, number, change)?;
-        match submit(view, &status, &signed, operator.timeout) {
+        let kept = archive.sign(&signer, &status, number, change, payload)?;
+        match submit(view, &status, &kept, operator.timeout) {
             Ok(receipts) => return Ok(Decided { number, receipts, took: began.elapsed() }),
             // Another operator was faster: what this one signed can never happen any more.
             Err(Failure::Refused { name, .. }) if name == RefusalCode::GovernanceNumber.name() => {}
@@ -55,6 +65,12 @@ pub(crate) fn decide(view: &View, operator: &Operator, change: &Change) -> Resul
         "other operators decide all the time; the number was taken again and again",
         "agree with them, then run the same command again",
     ))
+}
+
+/// Brings every shard what it missed, so that all of them say the same.
+pub(crate) fn level(view: &View, operator: &Operator) -> Result<(), Failure> {
+    let archive = Archive::beside(&operator_key(view, operator)?);
+    archive.level(view, &view.status()?, operator.timeout)
 }
 
 /// Prints what became of it.
@@ -115,13 +131,12 @@ fn newest(status: &Status) -> u64 {
 fn submit(
     view: &View,
     status: &Status,
-    signed: &SignedGovernance,
+    kept: &Kept,
     patience: Duration,
 ) -> Result<Vec<(u16, Receipt)>, Failure> {
-    let bytes = signed.encode().map_err(Failure::other)?;
     let mut receipts = Vec::new();
-    for shard in status.shards.iter().filter(|shard| shard.governance < signed.governance.number) {
-        let submission = Submission { shard: ShardId(shard.shard), signed: bytes.clone() };
+    for shard in status.shards.iter().filter(|shard| shard.governance < kept.signed.governance.number) {
+        let submission = Submission { shard: ShardId(shard.shard), signed: kept.bytes.clone() };
         let receipt = ask(view, submission, patience)?;
         if let Outcome::Refused(code) = receipt.outcome {
             return Err(refused(shard.shard, code));
@@ -158,7 +173,13 @@ fn ask(view: &View, submission: Submission, patience: Duration) -> Result<Receip
 
 /// Refusals that say "not now" and left no trace.
 fn may_pass(code: RefusalCode) -> bool {
-    matches!(code, RefusalCode::GovernancePending | RefusalCode::LeaderUnknown | RefusalCode::NotLeader)
+    matches!(
+        code,
+        RefusalCode::GovernancePending
+            | RefusalCode::LeaderUnknown
+            | RefusalCode::NotLeader
+            | RefusalCode::ArbitratorNotAdmitted
+    )
 }
 
 fn refused(shard: u16, code: RefusalCode) -> Failure {
@@ -167,6 +188,13 @@ fn refused(shard: u16, code: RefusalCode) -> Failure {
         text: format!("shard {shard}: {}", code.text()),
         help: None,
     }
+}
+
+/// A decision as it was signed, and as it travels: with the bytes that it names.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    signed: SignedGovernance,
+    bytes: Vec<u8>,
 }
 
 /// Decisions as they were signed, beside the key that signed them.
@@ -188,17 +216,19 @@ impl Archive {
         status: &Status,
         number: u64,
         change: &Change,
-    ) -> Result<SignedGovernance, Failure> {
+        payload: &[u8],
+    ) -> Result<Kept, Failure> {
         let cluster: ClusterId = status.cluster.parse().map_err(Failure::other)?;
         let path = self.path(&status.cluster, number);
         if let Some(earlier) = read(&path)? {
-            if earlier.governance.change == *change && earlier.governance.operator == signer.operator() {
+            let decided = &earlier.signed.governance;
+            if decided.change == *change && decided.operator == signer.operator() {
                 return Ok(earlier);
             }
             return Err(Failure::with_help(
                 format!(
                     "decision {number} was signed before ({}) and its outcome is open",
-                    describe(&earlier.governance.change)
+                    describe(&earlier.signed.governance.change)
                 ),
                 format!("repeat that command, or remove {} if it must never happen", path.display()),
             ));
@@ -206,15 +236,16 @@ impl Archive {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
         let operator = signer.operator();
         let governance = Governance { cluster, number, time: Nanos(now), change: change.clone(), operator };
-        let signed = SignedGovernance::sign(governance, signer);
+        let shipment = Shipment { signed: SignedGovernance::sign(governance, signer), payload };
+        let bytes = shipment.encode().map_err(|error| Failure::Usage { what: error.to_string() })?;
         fs::create_dir_all(path.parent().unwrap_or(&self.dir)).map_err(|error| {
             Failure::with_help(
                 format!("cannot keep the decision in {}: {error}", self.dir.display()),
                 "a decision is kept beside its key before it is submitted: make that directory writable",
             )
         })?;
-        keys::replace(&path, &signed.encode().map_err(|error| Failure::Usage { what: error.to_string() })?)?;
-        Ok(signed)
+        keys::replace(&path, &bytes)?;
+        Ok(Kept { signed: shipment.signed, bytes })
     }
 
     fn forget(&self, status: &Status, number: u64) -> Result<(), Failure> {
@@ -228,7 +259,7 @@ impl Archive {
         let newest = newest(status);
         for shard in &status.shards {
             for number in shard.governance + 1..=newest {
-                let Some(signed) = read(&self.path(&status.cluster, number))? else {
+                let Some(kept) = read(&self.path(&status.cluster, number))? else {
                     return Err(Failure::with_help(
                         format!(
                             "shard {} lacks decision {number}, which another operator signed",
@@ -237,8 +268,7 @@ impl Archive {
                         "let that operator run any decision: it brings the missing one first",
                     ));
                 };
-                let bytes = signed.encode().map_err(Failure::other)?;
-                let submission = Submission { shard: ShardId(shard.shard), signed: bytes };
+                let submission = Submission { shard: ShardId(shard.shard), signed: kept.bytes };
                 if let Outcome::Refused(code) = ask(view, submission, patience)?.outcome {
                     return Err(refused(shard.shard, code));
                 }
@@ -252,14 +282,16 @@ impl Archive {
     }
 }
 
-fn read(path: &Path) -> Result<Option<SignedGovernance>, Failure> {
+fn read(path: &Path) -> Result<Option<Kept>, Failure> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::other(format!("cannot read {}: {error}", path.display()))),
     };
-    let signed = SignedGovernance::decode(&bytes);
-    signed.map(Some).map_err(|error| Failure::other(format!("{} is damaged: {error}", path.display())))
+    match Shipment::decode(&bytes).map(|shipment| shipment.signed) {
+        Ok(signed) => Ok(Some(Kept { signed, bytes })),
+        Err(error) => Err(Failure::other(format!("{} is damaged: {error}", path.display()))),
+    }
 }
 
 /// A change in a few words.
@@ -275,7 +307,19 @@ pub(crate) fn describe(change: &Change) -> String {
             format!("appoint {node} for shard {}", appointment.shard)
         }
         Change::Bar(barring) => format!("bar {}", crate::view::short(&barring.node.to_string())),
-        Change::SetArbitrator(_) => "set an arbitrator".to_owned(),
+        Change::SetArbitrator(choice) => {
+            let prefix = crate::bytes::escaped(&choice.prefix);
+            let role = if choice.is_shadow { "shadow" } else { "judge" };
+            match choice.arbitrator.is_zero() {
+                true => format!("no {role} below `{prefix}`"),
+                false => {
+                    format!(
+                        "{} as {role} below `{prefix}`",
+                        crate::view::short(&choice.arbitrator.to_string())
+                    )
+                }
+            }
+        }
         Change::StorePart(part) => {
             format!("store a part of component {}", crate::view::short(&part.component.to_string()))
         }
@@ -309,15 +353,15 @@ mod tests {
         let archive = Archive::beside(&dir.path().join("a.key"));
         let signer = Signer::from_secret(&[7; 32]);
         let (one, other) = (Change::Promote(NodeId([1; 32])), Change::Promote(NodeId([2; 32])));
-        let first = archive.sign(&signer, &status(), 5, &one).unwrap();
+        let first = archive.sign(&signer, &status(), 5, &one, &[]).unwrap();
         assert_eq!(
-            archive.sign(&signer, &status(), 5, &one).unwrap(),
+            archive.sign(&signer, &status(), 5, &one, &[]).unwrap(),
             first,
             "the same bytes, not signed anew"
         );
-        let refused = archive.sign(&signer, &status(), 5, &other).unwrap_err();
+        let refused = archive.sign(&signer, &status(), 5, &other, &[]).unwrap_err();
         assert!(refused.to_string().contains("its outcome is open"), "{refused}");
-        archive.sign(&signer, &status(), 6, &other).unwrap();
+        archive.sign(&signer, &status(), 6, &other, &[]).unwrap();
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
             catch_signals()?;
             watch::watch(&mut attach(socket)?, output, watch, &INTERRUPTED)
         }
-        Command::Arbitrator(verb) => arbitrator::arbitrator(output, verb),
+        Command::Arbitrator(verb) => arbitrator::arbitrator(output, socket, verb),
         Command::Evidence(Evidence::Verify(check)) => evidence::verify(output, check),
         Command::Evidence(Evidence::List) => evidence::list(output, &find_socket(socket)?),
         Command::Evidence(Evidence::Export(export)) => {

@@ -140,7 +140,8 @@ impl View {
         self.read(inquiry)
     }
 
-    fn read<T: DeserializeOwned>(&self, inquiry: &Inquiry) -> Result<T, Failure> {
+    /// An answer, read into a type.
+    pub(crate) fn read<T: DeserializeOwned>(&self, inquiry: &Inquiry) -> Result<T, Failure> {
         let bytes = self.ask(inquiry, PATIENCE)?;
         serde_json::from_slice(&bytes).map_err(|error| {
             Failure::with_help(

@@ -1,13 +1,17 @@
 //! `io_oi arbitrator`: judges, from the first line of source to a verdict.
 //!
-//! Invariant: nothing here needs a node; what a component answers here it answers on every node, since the same host runs
-//! it in both.
+//! Invariant: writing, building, trying need no node; what a component answers here it answers on every node, since the
+//! same host runs it in both.
 
 mod admitted;
 mod build;
 mod cases;
 mod compiler;
+mod deploy;
+mod history;
 mod new;
+mod replay;
+mod standing;
 mod test;
 
 use std::fs;
@@ -21,8 +25,17 @@ use crate::output::Output;
 use admitted::Examined;
 
 /// One of the verbs.
-pub(crate) fn arbitrator(output: Output, verb: &Verb) -> Result<(), Failure> {
+pub(crate) fn arbitrator(output: Output, socket: Option<&Path>, verb: &Verb) -> Result<(), Failure> {
+    let node = || crate::find_socket(socket);
     match verb {
+        Verb::List => standing::list(output, &node()?),
+        Verb::Deploy(deploy) => deploy::deploy(output, &node()?, deploy),
+        Verb::Activate(below) => deploy::activate(output, &node()?, below),
+        Verb::Rollback(rollback) => deploy::rollback(output, &node()?, rollback),
+        Verb::Remove(below) => deploy::remove(output, &node()?, below),
+        Verb::Show(show) if !show.file.exists() && is_hash(&show.file) => {
+            standing::show(output, &node()?, &show.file.to_string_lossy())
+        }
         Verb::New(new) => new::new(output, new),
         Verb::Build(build) => build::build(output, build),
         Verb::Test(test) => test::test(output, test),
@@ -35,6 +48,12 @@ fn show(output: Output, show: &Show) -> Result<(), Failure> {
     let bytes = read(&show.file)?;
     let examined = Examined::of(&bytes, show.component_bytes_max);
     examined.say(output, Map::from_iter([file(&show.file)]), None)
+}
+
+/// The beginning of a hash, or a whole one.
+fn is_hash(text: &Path) -> bool {
+    let text = text.to_string_lossy();
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The bytes of a component.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::admitted::{Bench, Said, word};
 use super::cases::{Case, read};
+use super::replay::replay;
 use super::{file, object};
 use crate::args::arbitrator::Test;
 use crate::bytes::{escaped_short, insert_json};
@@ -23,7 +24,7 @@ pub(super) fn test(output: Output, arguments: &Test) -> Result<(), Failure> {
     if let Some(path) = &arguments.vectors {
         run(output, arguments, &mut bench, &read(path)?)?;
     }
-    Ok(())
+    replay(output, arguments, &mut bench)
 }
 
 fn run(output: Output, arguments: &Test, bench: &mut Bench, cases: &[Case]) -> Result<(), Failure> {

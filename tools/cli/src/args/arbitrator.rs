@@ -1,10 +1,13 @@
-//! What can be typed about judges: writing, building, trying, and looking at them.
+//! What can be typed about judges: writing, building, trying, deploying, and looking at them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use io_oi_arbitrator::limits::{GENERAL_COMPONENT_BYTES_CEILING, GENERAL_COMPONENT_BYTES_MAX};
+
+use super::cluster::Operator;
+use crate::failure::Failure;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Arbitrator {
@@ -16,12 +19,75 @@ pub(crate) enum Arbitrator {
     /// Compile a judge, make a component of it, and say whether it is admitted.
     #[command(after_help = BUILD_HELP)]
     Build(Build),
-    /// Ask a component a table of questions, offline, and compare answers and fuel.
-    #[command(after_help = "Example:\n  io_oi arbitrator test tick-size.wasm --vectors cases.toml --json")]
+    /// Ask a component a table of questions, or every proposal of a stopped node's log: answers, fuel, time.
+    #[command(after_help = TEST_HELP)]
     Test(Test),
     /// Say what a component is: hash, size, manifest, and what each tier says of it.
-    #[command(after_help = "Example:\n  io_oi arbitrator show tick-size.wasm --json")]
+    #[command(
+        after_help = "Examples:\n  io_oi arbitrator show tick-size.wasm --json\n  io_oi arbitrator show 7b21      (a component that the node holds, with what it said there)"
+    )]
     Show(Show),
+    /// Who judges what, and what they said on this node.
+    #[command(after_help = "Example:\n  io_oi arbitrator list --json")]
+    List,
+    /// Bring a component into the log of a running cluster, and let it judge a prefix.
+    #[command(after_help = DEPLOY_HELP)]
+    Deploy(Deploy),
+    /// Make the shadow of a prefix its judge.
+    #[command(after_help = "Example:\n  io_oi arbitrator activate --prefix px/ --operator-key operator.key")]
+    Activate(Below),
+    /// Let the judge before this one judge again.
+    #[command(after_help = "Example:\n  io_oi arbitrator rollback --prefix px/ --operator-key operator.key")]
+    Rollback(Rollback),
+    /// Leave a prefix without a judge.
+    #[command(after_help = "Example:\n  io_oi arbitrator remove --prefix px/ --operator-key operator.key")]
+    Remove(Below),
+}
+
+/// A prefix, and who decides about it.
+#[derive(Args, Debug)]
+pub(crate) struct Below {
+    /// Keys starting with this; an empty prefix means all.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: OsString,
+    /// The prefix is given in hexadecimal.
+    #[arg(long)]
+    pub(crate) hex: bool,
+    #[command(flatten)]
+    pub(crate) operator: Operator,
+}
+
+impl Below {
+    /// The prefix.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Failure> {
+        use std::os::unix::ffi::OsStrExt;
+        if !self.hex {
+            return Ok(self.prefix.as_bytes().to_vec());
+        }
+        let text = self.prefix.to_string_lossy();
+        crate::bytes::from_hex(&text).map_err(|what| Failure::Usage { what: format!("--prefix: {what}") })
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Deploy {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only hear it beside the judge, and count where they differ.
+    #[arg(long)]
+    pub(crate) shadow: bool,
+    #[command(flatten)]
+    pub(crate) below: Below,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Rollback {
+    /// The hash, or the beginning of it, of the component that is to judge [default: the one before this one].
+    #[arg(long, value_name = "HASH")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) below: Below,
 }
 
 #[derive(Args, Debug)]
@@ -97,7 +163,10 @@ pub(crate) struct Test {
     /// The shard whose log is read.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "replay")]
     pub(crate) shard: u16,
-    /// How often each question is asked for the time it takes.
+    /// Answers other than the log's are an error.
+    #[arg(long, requires = "replay")]
+    pub(crate) same: bool,
+    /// How often each question of the table is asked for the time it takes.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) runs: u32,
     #[command(flatten)]
@@ -106,8 +175,8 @@ pub(crate) struct Test {
 
 #[derive(Args, Debug)]
 pub(crate) struct Show {
-    /// The component.
-    #[arg(value_name = "FILE")]
+    /// A component's file; where there is none, the beginning of the hash of a component that the node holds.
+    #[arg(value_name = "FILE or HASH")]
     pub(crate) file: PathBuf,
     /// The longest component that the general tier looks at.
     #[arg(long, value_name = "BYTES", default_value_t = GENERAL_COMPONENT_BYTES_MAX as u64,
@@ -122,3 +191,15 @@ Examples:
 Compilers:
   Rust  the toolchain at hand with the target wasm32-unknown-unknown, or Debian's rustc-web with rust-web-src
   C     IO_OI_CC, else `python3 -m ziglang cc`, `zig cc`, or clang with wasm-ld";
+
+const TEST_HELP: &str = "\
+Examples:
+  io_oi arbitrator test tick-size.wasm --vectors cases.toml --json
+  io_oi arbitrator test tick-size.wasm --replay /var/lib/io_oi --prefix px/ --same
+The log is read and not changed. Every proposal below the prefix is judged over the state that the log itself had then.";
+
+const DEPLOY_HELP: &str = "\
+Examples:
+  io_oi arbitrator deploy tick-size.wasm --prefix px/ --operator-key operator.key
+  io_oi arbitrator deploy tick-size.wasm --prefix px/ --shadow && io_oi arbitrator activate --prefix px/
+Every node asks it from the same record on. Only sealed components that judge proposals one by one can be deployed.";

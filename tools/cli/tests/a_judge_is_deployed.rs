@@ -1,0 +1,129 @@
+//! Judges in a running node: deployed, heard beside another, activated, rolled back, removed, and judged again offline.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::{Answer, TestNode, ask};
+
+fn shipped(name: &str) -> PathBuf {
+    let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../arbitrator/guests/prebuilt");
+    room.join(format!("{name}.wasm"))
+}
+
+/// One command of `io_oi arbitrator` as the operator, who is the node itself in a cluster of one.
+fn govern(node: &TestNode, arguments: &[&str]) -> Answer {
+    let key = node.dir.path().join("node.key");
+    let mut all = vec!["arbitrator"];
+    all.extend(arguments);
+    all.extend(["--prefix", "v/", "--operator-key", key.to_str().unwrap(), "--json"]);
+    node.ask(&all)
+}
+
+fn deploy(node: &TestNode, name: &str, more: &[&str]) -> Answer {
+    let component = shipped(name);
+    let mut all = vec!["deploy", component.to_str().unwrap()];
+    all.extend(more);
+    govern(node, &all)
+}
+
+/// Puts a value that begins with this version under `v/a`.
+fn put(node: &TestNode, version: u8) -> Answer {
+    node.ask(&["put", "762f61", &format!("{version:02x}00000000000000aa"), "--hex", "--json"])
+}
+
+fn hash(name: &str) -> String {
+    let said = ask(&["arbitrator", "show", shipped(name).to_str().unwrap(), "--json"]).expect(0).json();
+    said["hash"].as_str().unwrap().to_owned()
+}
+
+fn list(node: &TestNode) -> Value {
+    node.ask(&["arbitrator", "list", "--json"]).expect(0).json()["shards"][0].clone()
+}
+
+fn component<'a>(list: &'a Value, hash: &str) -> &'a Value {
+    list["components"].as_array().unwrap().iter().find(|known| known["component"] == hash).unwrap()
+}
+
+#[test]
+fn a_judge_decides_from_its_deployment_on_until_another_one_does() {
+    let node = TestNode::start();
+    assert!(node.ask(&["arbitrator", "list"]).expect(0).out().contains("No judges"));
+    put(&node, 0).expect(0);
+    put(&node, 0).expect(0);
+    node.ask(&["delete", "v/a"]).expect(0);
+
+    let said = deploy(&node, "compare-version", &[]).expect(0).json();
+    let versions = hash("compare-version");
+    assert_eq!((&said["component"], &said["parts_stored"]), (&versions.as_str().into(), &1.into()));
+    put(&node, 0).expect(0);
+    // It is stored under the next version: the judge amended it.
+    assert_eq!(node.ask(&["get", "762f61", "--hex"]).expect(0).out().trim(), "0100000000000000aa");
+    assert!(put(&node, 0).expect(4).err().contains("arbitrator"));
+    let seat = list(&node)["seats"][0].clone();
+    assert_eq!((&seat["prefix"], &seat["component"]), (&"v/".into(), &versions.as_str().into()));
+
+    // What is stored already is not sent again; the shadow is heard, and decides nothing.
+    let writer = hash("last-writer-wins");
+    assert_eq!(deploy(&node, "last-writer-wins", &["--shadow"]).expect(0).json()["parts_stored"], 1);
+    assert_eq!(deploy(&node, "last-writer-wins", &["--shadow"]).expect(0).json()["parts_stored"], 0);
+    put(&node, 0).expect(4);
+    put(&node, 1).expect(0);
+    let heard = component(&list(&node), &writer)["heard"].clone();
+    assert!(heard["shadow_heard"].as_u64() >= Some(2) && heard["accepted"] == 0, "{heard}");
+
+    govern(&node, &["activate"]).expect(0);
+    govern(&node, &["activate"]).expect(3);
+    assert_eq!(list(&node)["seats"][0]["component"], writer.as_str());
+    put(&node, 7).expect(0);
+    put(&node, 6).expect(4);
+    govern(&node, &["rollback"]).expect(0);
+    assert_eq!(list(&node)["seats"][0]["component"], versions.as_str());
+    govern(&node, &["rollback", "--to", &writer[..8]]).expect(0);
+    assert_eq!(list(&node)["seats"][0]["component"], writer.as_str());
+    let shown = node.ask(&["arbitrator", "show", &writer[..8], "--json"]).expect(0).json();
+    assert_eq!(shown["shards"][0]["components"].as_array().unwrap().len(), 1);
+
+    govern(&node, &["remove"]).expect(0);
+    govern(&node, &["remove"]).expect(3);
+    put(&node, 0).expect(0);
+}
+
+#[test]
+fn what_a_node_does_not_ask_is_refused_before_anything_is_signed() {
+    let node = TestNode::start();
+    deploy(&node, "batch-auction", &[]).expect(4);
+    let component = node.dir.path().join("node.key");
+    let answer = govern(&node, &["deploy", component.to_str().unwrap()]).expect(4);
+    assert!(answer.err().contains("valid WebAssembly"), "{}", answer.err());
+    govern(&node, &["rollback"]).expect(3);
+    govern(&node, &["rollback", "--to", "abcd"]).expect(3);
+    node.ask(&["arbitrator", "show", "abcd"]).expect(3);
+    assert_eq!(list(&node)["governance"], 0);
+}
+
+#[test]
+fn what_a_node_was_told_is_what_a_replay_of_its_log_is_told() {
+    let mut node = TestNode::start();
+    deploy(&node, "compare-version", &[]).expect(0);
+    for (version, exit_code) in [(0, 0), (1, 0), (1, 4), (2, 0), (9, 4)] {
+        put(&node, version).expect(exit_code);
+    }
+    assert_eq!(node.stop(), Some(0));
+    let (judge, dir) = (shipped("compare-version"), node.dir.path().to_str().unwrap().to_owned());
+    let arguments = [
+        "arbitrator",
+        "test",
+        judge.to_str().unwrap(),
+        "--replay",
+        &dir,
+        "--prefix",
+        "v/",
+        "--same",
+        "--json",
+    ];
+    let out = ask(&arguments).expect(0).out();
+    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["judged"], &last["different"]), (&5.into(), &0.into()), "{out}");
+}
