@@ -73,6 +73,41 @@ fn a_judge_in_c_is_built_admitted_and_answers_its_cases() {
     template_works("c");
 }
 
+/// Eighteen megabytes compile for minutes where the compiler of guests is not optimised itself.
+#[test]
+fn a_judge_in_python_made_of_the_wit_alone_decides_in_the_general_tier() {
+    if std::env::var_os("IO_OI_NIGHTLY").is_none() {
+        println!("SKIPPED: the judge in Python is built and asked with IO_OI_NIGHTLY=1 and --release");
+        return;
+    }
+    let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../arbitrator");
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("tick-size.wasm");
+    let mut tool = std::process::Command::new("componentize-py");
+    tool.arg("-d").arg(room.join("wit/arbitrator.wit")).args([
+        "-w",
+        "arbitrator",
+        "componentize",
+        "--stub-wasi",
+    ]);
+    tool.arg("-p").arg(room.join("guests/python")).arg("-o").arg(&out).arg("tick_size");
+    let made = match tool.output() {
+        Ok(made) => made,
+        Err(error) => {
+            println!("SKIPPED: no componentize-py here ({error}): pip install componentize-py");
+            return;
+        }
+    };
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (component, cases) = (text(&out), room.join("guests/python/cases.toml"));
+    let test = ["arbitrator", "test", component, "--vectors", text(&cases), "--tier", "general", "--json"];
+    ask(&test).expect(4);
+    let allowed = [&test[..], &["--component-bytes-max", "20000000"]].concat();
+    let out = ask(&allowed).expect(0).out();
+    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["cases"], &last["failed"]), (&4.into(), &0.into()), "{out}");
+}
+
 #[test]
 fn a_directory_with_something_in_it_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
