@@ -55,6 +55,23 @@ fn leaders_killed_twice_leave_an_equal_book_and_state_on_every_node() {
 }
 
 #[test]
+fn an_account_under_risk_limit_is_answered_as_its_model_says_on_one_node_and_on_three() {
+    let dir = directory();
+    let file = write_dbn(&dir.path().join("market.dbn"), &market(0, 2_000));
+    let alone = ["--spawn", "1"];
+    let several = ["--spawn", "3", "--kill-leader-at", "700"];
+    for nodes in [&alone[..], &several[..]] {
+        let account = ["replay", word(&file), "--dir", word(dir.path()), "--risk-limit"];
+        let report = run_json(&[&account[..], nodes].concat());
+        assert_eq!((&report["book"], &report["runs"][0]["errors"]), (&"equal".into(), &0.into()));
+        let limits = &report["risk_limit"];
+        assert_eq!(limits["differences"], 0, "{limits}");
+        let refused = limits["refused"].as_object().expect("counts by code");
+        assert!(limits["accepted"].as_u64() > Some(0) && !refused.is_empty(), "both are met: {limits}");
+    }
+}
+
+#[test]
 fn leaders_are_killed_only_where_others_go_on() {
     let dir = directory();
     let file = write_dbn(&dir.path().join("market.dbn"), &market(0, 50));

@@ -160,10 +160,10 @@ impl Guard {
     /// The account's limits first, then the judge that lets nobody but itself change them.
     fn deploy(&mut self, reference_price: u64, nodes: &Nodes) -> Result<(), Failure> {
         let limits = Account {
-            collar_bps: 50,
+            collar_bps: 300,
             reference_price,
             order_max: 20,
-            position_max: 60,
+            position_max: 200,
             notional_max: 2_000_000_000_000_000_000,
             window_ns: 50_000_000,
             messages_max: 100,
