@@ -1,4 +1,4 @@
-//! Sealed WASM judges: admission, sealing, instances per core, registry by prefix and hash.
+//! Sealed WASM judges: admission, sealing, one instance for each core that asks.
 //!
 //! Invariant: the same component, context, state and proposal give the same ruling and use the same fuel, on every node,
 //! in every instance, whatever was judged before; and no component, however hostile, does more than end as a `fault`
@@ -6,7 +6,8 @@
 //!
 //! Where to look: `arbitrator/wit` is the contract, with its README for authors; `component` opens what an author sends;
 //! `scan` and `seal` make it harmless; `admission` runs it for the first time; `sealed` judges, `general` judges what
-//! cannot be sealed; `pool` and `registry` are what a shard holds; `author` is for those who write judges.
+//! cannot be sealed; `author` is for those who write judges. Who judges which key stands in the log: a shard of the node
+//! holds the judges that it names.
 
 pub mod admission;
 #[cfg(feature = "author")]
@@ -17,9 +18,7 @@ mod general;
 pub mod limits;
 mod manifest;
 mod memory;
-mod pool;
 mod refusal;
-mod registry;
 mod ruling;
 mod scan;
 mod seal;
@@ -33,9 +32,7 @@ pub use engine::{Engine, Setting};
 pub use general::GeneralJudge;
 pub use io_oi_arbitrator_sdk as sdk;
 pub use manifest::Manifest;
-pub use pool::Pool;
 pub use refusal::Refusal;
-pub use registry::{Registry, RegistryError, Seat};
 pub use ruling::{Answer, BatchRuling, Fault, FaultCounts, Ruling};
 pub use seal::SEAL_VERSION;
 pub use sealed::Judge;

@@ -8,5 +8,4 @@ mod hostile;
 mod oracle;
 mod prebuilt;
 mod sealing;
-mod seats;
 mod vectors;
