@@ -73,6 +73,28 @@ fn a_judge_in_c_is_built_admitted_and_answers_its_cases() {
     template_works("c");
 }
 
+#[test]
+fn a_judge_in_zig_made_of_the_wit_alone_is_sealed_and_decides() {
+    let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../arbitrator/guests");
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("tick-size.wasm");
+    let mut zig = std::process::Command::new("python3");
+    zig.args(["-m", "ziglang", "build-exe"]).arg(room.join("zig/tick_size.zig")).current_dir(dir.path());
+    zig.args(["-target", "wasm32-freestanding", "-O", "ReleaseSmall", "-fno-entry", "-fstrip", "-rdynamic"]);
+    zig.args(["--export=__heap_base", "--stack", "4096"]).arg(format!("-femit-bin={}", text(&out)));
+    let there = std::process::Command::new("python3").args(["-m", "ziglang", "version"]).output();
+    if !there.is_ok_and(|there| there.status.success()) {
+        println!("SKIPPED: no Zig here: pip install ziglang");
+        return;
+    }
+    let made = zig.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (component, cases) = (text(&out), room.join("tick_size.toml"));
+    let out = ask(&["arbitrator", "test", component, "--vectors", text(&cases), "--json"]).expect(0).out();
+    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["cases"], &last["failed"]), (&4.into(), &0.into()), "{out}");
+}
+
 /// Eighteen megabytes compile for minutes where the compiler of guests is not optimised itself.
 #[test]
 fn a_judge_in_python_made_of_the_wit_alone_decides_in_the_general_tier() {
@@ -99,7 +121,7 @@ fn a_judge_in_python_made_of_the_wit_alone_decides_in_the_general_tier() {
         }
     };
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let (component, cases) = (text(&out), room.join("guests/python/cases.toml"));
+    let (component, cases) = (text(&out), room.join("guests/tick_size.toml"));
     let test = ["arbitrator", "test", component, "--vectors", text(&cases), "--tier", "general", "--json"];
     ask(&test).expect(4);
     let allowed = [&test[..], &["--component-bytes-max", "20000000"]].concat();
