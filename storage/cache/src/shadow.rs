@@ -32,7 +32,7 @@ impl Shadows {
         let entries = entries_max.div_ceil(share).max(1);
         let shadows = HALF_LIVES.iter().map(|&half_life| Shadow::new(entries, half_life)).collect();
         let mask = (share as u64 - 1) << 48;
-        Shadows { shadows, mask, requests: 0, until_look: 1, best: FIRST_HALF_LIFE }
+        Shadows { shadows, mask, requests: 0, until_look: (entries as u32).max(1), best: FIRST_HALF_LIFE }
     }
 
     /// Which hashes are in the sample.
@@ -194,13 +194,13 @@ const HALF_LIVES: [f64; 7] = [0.4, 1.3, 2.5, 6.0, 15.0, 50.0, 500.0];
 /// Where to begin: scans and loops pass over, and a mistake is soon forgotten.
 const FIRST_HALF_LIFE: usize = 4;
 /// Entries of a copy: fewer than this cannot tell one half-life from the next.
-const SAMPLE_ENTRIES: usize = 512;
+const SAMPLE_ENTRIES: usize = 2048;
 /// A look comes after one sampled request for so many entries of a copy.
-const ROUNDS_PER_ENTRY: usize = 8;
+const ROUNDS_PER_ENTRY: usize = 16;
 /// Another half-life has to be better by one hit in so many requests ...
-const MARGIN_SHARE: u32 = 200;
+const MARGIN_SHARE: u32 = 400;
 /// ... and by so many hits, which chance alone seldom gives.
-const MARGIN_HITS: u32 = 4;
+const MARGIN_HITS: u32 = 10;
 /// One part in so many of all former hits is forgotten at every look.
 const FORGOTTEN_SHARE: u32 = 8;
 /// Keys remembered after they left, for each entry held.
