@@ -77,6 +77,7 @@ fn run(words: &[&str]) -> Result<()> {
             start_words(&root, &["cargo", "bench", "--package", "io_oi_bench", "--bench", stage], &[])
         }
         ["sim", more @ ..] => sim::start(&root, more),
+        ["rivals", "--only", "cache", more @ ..] => cache_rivals(&root, more),
         ["rivals", more @ ..] => rivals(&root, more),
         _ => bail!("{USAGE}"),
     }
@@ -91,13 +92,25 @@ fn rivals(root: &Path, more: &[&str]) -> Result<()> {
     let binary = target.join("release/io_oi").display().to_string();
     let run: Vec<&str> =
         run.iter().copied().chain(["rivals", "--", "--io-oi", &binary]).chain(more.iter().copied()).collect();
-    for words in [&build[..], &run] {
-        eprintln!("$ {}", words.join(" "));
-        let status = Command::new(words[0]).args(&words[1..]).current_dir(root).status();
-        let status = status.context("cargo cannot be started: is it installed?")?;
-        if !status.success() {
-            bail!("`{}` failed ({status})", words.join(" "));
-        }
+    start_quietly(root, &build)?;
+    start_quietly(root, &run)
+}
+
+/// The hot tier and its policy beside other caches. Optimised as the simulator is: the same code, built in less time.
+fn cache_rivals(root: &Path, more: &[&str]) -> Result<()> {
+    let run = ["cargo", "run", "--profile", "sim", "--quiet", "--package", "io_oi_bench"];
+    let binary = ["--features", "cache_rivals", "--bin", "cache_rivals", "--"];
+    let words: Vec<&str> = run.iter().chain(&binary).chain(more).copied().collect();
+    start_quietly(root, &words)
+}
+
+/// A command whose standard output is a report: the command is named on standard error.
+fn start_quietly(root: &Path, words: &[&str]) -> Result<()> {
+    eprintln!("$ {}", words.join(" "));
+    let status = Command::new(words[0]).args(&words[1..]).current_dir(root).status();
+    let status = status.context("cargo cannot be started: is it installed?")?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", words.join(" "));
     }
     Ok(())
 }
@@ -108,7 +121,8 @@ const USAGE: &str = "usage: cargo xtask VERB
   loom           every interleaving of the shared-memory models
   bench [STAGE]  criterion, one stage or all: ring hot_read wal_append order journey
   sim [SEED]     whole clusters in an invented world: for ever, one seed with its history, or --seeds N --json
-  rivals [ARGS]  io_oi and etcd in turns, three nodes each (--json, --in-flight 1,64, --pairs N)
+  rivals [ARGS]  io_oi and etcd in turns, three nodes each (--json, --in-flight 1,64, --pairs N);
+                 --only cache: the hot tier and its policy beside other caches (--json, --part rate|ns, --keys N,N)
   ci             everything that continuous integration runs";
 
 fn tidy_up(root: &Path) -> Result<()> {
