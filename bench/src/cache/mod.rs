@@ -8,6 +8,8 @@ pub mod candidates;
 pub mod market;
 pub mod own;
 #[cfg(feature = "cache_rivals")]
+pub mod picture;
+#[cfg(feature = "cache_rivals")]
 pub mod rivals;
 #[cfg(feature = "cache_rivals")]
 pub mod speed;

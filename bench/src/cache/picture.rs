@@ -3,13 +3,27 @@
 use std::error::Error;
 use std::path::Path;
 
-use io_oi_bench::cache::speed::Figure;
 use plotters::prelude::*;
 
-use super::Rate;
+use super::speed::Figure;
+
+/// One hit rate.
+#[derive(Debug, Clone)]
+pub struct Rate {
+    /// As in the table.
+    pub trace: &'static str,
+    /// As in the table.
+    pub subject: &'static str,
+    /// It decides whether the aim is met; candidates and variants of our own are only shown.
+    pub is_rival: bool,
+    /// The share of counted requests that were answered.
+    pub hit_rate: f64,
+    /// What nobody can beat.
+    pub bound: f64,
+}
 
 /// Writes the SVG file, and the folder that it stands in.
-pub(crate) fn draw(path: &Path, rates: &[Rate], figures: &[Figure]) -> Result<(), Box<dyn Error>> {
+pub fn draw(path: &Path, rates: &[Rate], figures: &[Figure]) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -4,14 +4,13 @@
 //!
 //! Invariant: every hit rate stands beside the bound of its trace, and no subject is above it.
 
-mod picture;
-
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use io_oi_bench::cache::own::IoOi;
+use io_oi_bench::cache::picture::{self, Rate};
 use io_oi_bench::cache::speed::{self, Figure};
 use io_oi_bench::cache::traces::{Size, Trace, invented};
 use io_oi_bench::cache::{Subject, bound, candidates, hit_rate, market, rivals};
@@ -50,17 +49,6 @@ struct Options {
 enum Part {
     Rate,
     Ns,
-}
-
-/// One hit rate.
-#[derive(Debug, Clone)]
-struct Rate {
-    trace: &'static str,
-    subject: &'static str,
-    /// It decides whether the aim is met; candidates and variants of our own are only shown.
-    is_rival: bool,
-    hit_rate: f64,
-    bound: f64,
 }
 
 fn main() -> ExitCode {
