@@ -130,7 +130,7 @@ pub enum DirectoryError {
     },
     /// The file of promises is not what it should be.
     #[error(
-        "{path} is damaged, or of another cluster. It holds the highest epoch that this node has promised: restore it from a backup taken after the last run. If that is lost, bar this node's key and let a new one join in its place."
+        "{path} is damaged, or of another cluster. It holds the highest epoch that this node has promised: restore it from a backup taken after the last run. If that is lost, take this node out (io_oi peer remove) and let it join again in an empty directory, under a new key (io_oi peer add, then io_oi peer promote)."
     )]
     PromiseDamaged {
         /// The file.

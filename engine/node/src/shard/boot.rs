@@ -222,7 +222,9 @@ pub enum BootReason {
     Log(OpenError),
     /// The log was read, but what it says cannot be.
     #[error(
-        "the log contradicts itself: {0}. Nothing was changed. Restore this shard from a backup or its peers."
+        "the log contradicts itself: {0}. Nothing was changed. In a cluster, take this node out (io_oi peer remove) and let \
+         it join again in an empty directory, under a new key (io_oi peer add, then io_oi peer promote): on an old copy of \
+         its log it would be mute. A node alone is restored from a backup of its whole directory."
     )]
     Contradiction(RecoverError),
     /// A log entry of a kind that this program does not know.
