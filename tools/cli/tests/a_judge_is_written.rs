@@ -97,7 +97,7 @@ fn a_judge_in_zig_made_of_the_wit_alone_is_sealed_and_decides() {
 
 /// Eighteen megabytes compile for minutes where the compiler of guests is not optimised itself.
 #[test]
-fn a_judge_in_python_made_of_the_wit_alone_decides_in_the_general_tier() {
+fn a_judge_in_python_has_more_parts_than_the_general_tier_admits_and_is_told_so() {
     if std::env::var_os("IO_OI_NIGHTLY").is_none() {
         println!("SKIPPED: the judge in Python is built and asked with IO_OI_NIGHTLY=1 and --release");
         return;
@@ -125,9 +125,8 @@ fn a_judge_in_python_made_of_the_wit_alone_decides_in_the_general_tier() {
     let test = ["arbitrator", "test", component, "--vectors", text(&cases), "--tier", "general", "--json"];
     ask(&test).expect(4);
     let allowed = [&test[..], &["--component-bytes-max", "20000000"]].concat();
-    let out = ask(&allowed).expect(0).out();
-    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
-    assert_eq!((&last["cases"], &last["failed"]), (&4.into(), &0.into()), "{out}");
+    let refused = ask(&allowed).expect(4);
+    assert!(refused.err().contains("core module instances"), "{}", refused.err());
 }
 
 #[test]
