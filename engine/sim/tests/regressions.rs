@@ -55,6 +55,10 @@ const STORIES: &[(u64, &str)] = &[
         910_090,
         "the checker: a liar's seal over a block that its hearer refused could be compared with nothing there",
     ),
+    (
+        1_401_754,
+        "the checker: a node founded alone lost the decisions that made it one of three, and could ask nobody",
+    ),
     (8264, "the checker: a lie that was lost with everybody who had heard it convicts nobody"),
     (
         6347,

@@ -116,9 +116,11 @@ impl World {
             }
             Fault::Rot { who, down_ns } => {
                 let node = self.whom(who);
-                // Data that one disk alone held is gone with it: rot strikes where others have everything, too.
+                // Data that one disk alone held is gone with it: rot strikes where others have everything, too, and where the
+                // genesis names them. A node that was founded alone asks its operator, since it may know nobody any more.
                 let are_sound = self.are_whole() && !self.nodes.iter().any(|it| it.is_rolled_back);
-                if self.nodes[node].is_up() && self.witness.voters.count_ones() >= 3 && are_sound {
+                let has_others = self.witness.voters.count_ones() >= 3 && self.scenario.founders > 1;
+                if self.nodes[node].is_up() && has_others && are_sound {
                     self.nodes[node].down_for_ns = down_ns;
                     self.kill(node, false);
                     let has_rotted = self.nodes[node].disk.rot();
