@@ -173,7 +173,8 @@ refusals! {
         "the change does not fit the members as they are: look at the peers and decide anew";
     /// Another change of the members is not committed yet.
     GovernancePending = 19, "governance-pending",
-        "another change of the members is not committed yet: submit this one again in a moment";
+        "another change of the members is not committed yet, or too few of those who would stay keep up: submit this one \
+         again in a moment";
     /// The learner lacks records.
     LearnerNotLevel = 20, "learner-not-level",
         "the learner lacks records that the leader has: wait until it is level, then promote it";

@@ -189,11 +189,32 @@ impl Machine {
         {
             return Decision::Decline(RefusalCode::ArbitratorNotAdmitted);
         }
+        if let Change::Remove(node) = signed.governance.change
+            && !self.can_go_on_without(node)
+        {
+            return Decision::Decline(RefusalCode::GovernancePending);
+        }
         let learner = Governance::promoted(&signed);
         if learner.is_some_and(|node| !self.is_level(node)) {
             return Decision::Decline(RefusalCode::LearnerNotLevel);
         }
         Decision::Accept
+    }
+
+    /// Whether those who would still vote are heard, and write what this leader sends, as many as make a quorum of them: a
+    /// voter that is away, or that repairs its log, may never take part again without the one that leaves. [P-92]
+    fn can_go_on_without(&self, leaves: NodeId) -> bool {
+        let voters = self.consensus.members().voters();
+        let stay = voters.iter().filter(|voter| **voter != leaves);
+        let takes_part = |voter: &NodeId| {
+            let heard_ns = |peer: &crate::peers::Peer| self.now.mono.since(peer.confirmed_at);
+            let is_heard = |peer: &crate::peers::Peer| heard_ns(peer) < self.timers.election_ns_min;
+            let peer = self.peers.all.iter().find(|peer| peer.node == *voter);
+            *voter == self.own_node()
+                || peer.is_some_and(|peer| peer.durable >= self.epoch_first && is_heard(peer))
+        };
+        let (count, taking_part) = (stay.clone().count(), stay.filter(|voter| takes_part(voter)).count());
+        count == voters.len() || 2 * taking_part > count // A learner may always leave.
     }
 
     /// Whether a member holds everything committed, durably.

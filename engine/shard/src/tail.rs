@@ -54,7 +54,8 @@ impl Machine {
     pub(crate) fn offer_tail(&mut self, to: NodeId, question: &PreVote) {
         let tip = self.consensus.tip();
         let is_newer = (tip.epoch, tip.sequence) > (question.tip_epoch, question.tip_sequence);
-        let is_out = self.consensus.own().is_none() || self.mute().is_some() || self.is_repairing();
+        // A voter that repairs its log grants nothing, and what it holds is there all the same.
+        let is_out = self.consensus.own().is_none() || self.mute().is_some();
         let is_served = self.tail.serving.iter().any(|(served, _)| *served == to);
         if !is_newer || is_out || is_served || self.consensus.leader().is_some() {
             return;
