@@ -59,6 +59,10 @@ const STORIES: &[(u64, &str)] = &[
         1_401_754,
         "the checker: a node founded alone lost the decisions that made it one of three, and could ask nobody",
     ),
+    (
+        1_411_853,
+        "a voter that repaired its log did not offer the block that the appointed node lacked, and nobody else's was enough",
+    ),
     (8264, "the checker: a lie that was lost with everybody who had heard it convicts nobody"),
     (
         6347,
@@ -91,6 +95,14 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         "the appointed node stood by an appointment that a voter's log lacked, and its ballot did not show it",
     ),
     (
+        1_710_351,
+        "the operator: a disk was rolled back while a removal was under way, and too few were left that could speak",
+    ),
+    (
+        1_331_340,
+        "the checker: what a liar's early seal said to a node that followed nobody yet was kept by nobody",
+    ),
+    (
         900_491,
         "the checker: of a hundred seals that came before their blocks a node keeps the newest few, and compares no others",
     ),
@@ -99,6 +111,10 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         "a repaired voter had everything that was committed and no leader to say so, and only it could elect one",
     ),
     (207_512, "as 203654: the leader had removed itself"),
+    (
+        1_321_697,
+        "as 203654, and nothing was committed in a later epoch: such a voter is not removed any more",
+    ),
     (632_344, "as 203654, under strict control"),
     (
         1121,
@@ -125,6 +141,7 @@ const STORIES_OF_IDLE: &[(u64, Option<usize>, &str)] = &[
         None,
         "the checker: a lone client's answer in the calm told of an older decision, and it asked for nothing more",
     ),
+    (1_621_126, None, "as 860125: the answer was that its session is open"),
     (
         872_139,
         Some(3),

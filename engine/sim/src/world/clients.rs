@@ -257,6 +257,8 @@ impl World {
         let it = &mut self.clients[client];
         it.place = Place::Attached;
         it.attachments += 1;
+        self.note_asked(receipt);
+        let it = &mut self.clients[client];
         let think = it.think_ns();
         self.look_again(client, think);
     }

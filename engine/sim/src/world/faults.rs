@@ -120,6 +120,7 @@ impl World {
                 // genesis names them. A node that was founded alone asks its operator, since it may know nobody any more.
                 let are_sound = self.are_whole() && !self.nodes.iter().any(|it| it.is_rolled_back);
                 let has_others = self.witness.voters.count_ones() >= 3 && self.scenario.founders > 1;
+                let has_others = has_others && !self.may_lose_a_member();
                 if self.nodes[node].is_up() && has_others && are_sound {
                     self.nodes[node].down_for_ns = down_ns;
                     self.kill(node, false);
@@ -149,7 +150,7 @@ impl World {
             (0..self.nodes.len()).filter(|other| *other != node && self.nodes[*other].is_rolled_back);
         // Too many silent voters and nobody could ever commit again.
         // A copy that is damaged itself is repaired: what it lacks beside is among what a repair makes up for.
-        let is_telling = !self.nodes[node].has_rotted && self.are_whole();
+        let is_telling = !self.nodes[node].has_rotted && self.are_whole() && !self.may_lose_a_member();
         if !is_telling || 2 * (others.count() + 1) >= self.witness.voters.count_ones() as usize {
             return;
         }

@@ -224,10 +224,9 @@ impl World {
         let (epoch, at) = (process.machine.epoch(), (to, self.nodes[to].boot));
         let is_here = |said: &Said| matches!(said, Said::Sealed { epoch: of, hash, .. } if *of == epoch && process.holds(*hash));
         let ready = |(whose, said): &mut _| *whose == at && is_here(said);
-        let mut heard: Vec<((usize, u32), Said)> = self.early_seals.extract_if(.., ready).collect();
-        if !matches!(wire.message(), Message::Seal(_)) || is_here(&said) {
-            heard.push((at, said));
-        } else {
+        let early: Vec<((usize, u32), Said)> = self.early_seals.extract_if(.., ready).collect();
+        let is_heard = !matches!(wire.message(), Message::Seal(_)) || is_here(&said);
+        if !is_heard {
             self.early_seals.push((at, said));
         }
         // A machine keeps the newest few; a later one covers the others.
@@ -236,14 +235,13 @@ impl World {
             let oldest = self.early_seals.iter().position(is_its);
             self.early_seals.remove(oldest.expect("there are some"));
         }
-        heard.iter().for_each(|(_, said)| self.note_heard(to, said));
-    }
-
-    fn note_heard(&mut self, to: usize, said: &Said) {
-        self.weigh(to, said);
-        let at = (to, self.nodes[to].boot);
-        if self.heard.entry(at).or_default().check(to, said).is_err() {
-            self.proven.insert(at);
+        // Whether a machine that followed nobody kept an early one is not sure: it proves nothing in the end.
+        early.iter().for_each(|(_, said)| self.weigh(to, said));
+        if is_heard {
+            self.weigh(to, &said);
+            if self.heard.entry(at).or_default().check(to, &said).is_err() {
+                self.proven.insert(at);
+            }
         }
     }
 

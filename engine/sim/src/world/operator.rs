@@ -2,7 +2,7 @@
 //!
 //! Invariant: a change is numbered by what is decided, so that two copies of one change never both take effect.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use io_oi_record::governance::{Appointment, Barring, Change, Governance, SignedGovernance};
 use io_oi_record::{
@@ -21,6 +21,8 @@ use crate::sights::Sight;
 pub(super) struct Operator {
     wishes: VecDeque<Change>,
     tries: u32,
+    /// Members whose removal was asked for somewhere and is not decided: it may be yet.
+    leaving: BTreeSet<NodeId>,
     /// Decided changes that were acted on.
     acted_on: usize,
 }
@@ -50,6 +52,9 @@ impl World {
         self.operator.tries += 1;
         let node = self.desk(&change);
         if self.nodes[node].is_up() && self.nodes[node].paused_until <= self.time {
+            if let Change::Remove(node) = &change {
+                self.operator.leaving.insert(*node);
+            }
             let what = if self.story.is_heard() { format!("{change:?}") } else { String::new() };
             let wish = self.signed(change);
             self.story.tell(
@@ -61,6 +66,11 @@ impl World {
             self.with_process(node, Process::read_inbox);
         }
         self.at(self.time + LOOK_AGAIN_NS, What::Operator);
+    }
+
+    /// Whether a member may be gone any moment: no disk is lost then, for too few may be left that can speak.
+    pub(super) fn may_lose_a_member(&self) -> bool {
+        !self.operator.leaving.is_empty()
     }
 
     fn next_wish(&mut self) {
@@ -162,6 +172,7 @@ impl World {
                 self.witness.change_voters(self.witness.voters | 1 << node);
             }
             Change::Remove(node) => {
+                self.operator.leaving.remove(node);
                 let Some(node) = index(node) else { return };
                 self.sights.see(Sight::Removed);
                 self.witness.change_voters(self.witness.voters & !(1 << node));

@@ -3,8 +3,10 @@
 //! Invariant: only a world in which nothing goes wrong meanwhile is held to that: no cut, lost or held-back message, nobody
 //! down or standing still, no wall clock set. [P-108]
 
+use std::collections::BTreeMap;
+
 use super::{What, World};
-use crate::checkers::Said;
+use crate::checkers::{Said, Signing};
 use crate::scenario::Fault;
 use crate::sights::Sight;
 
@@ -15,6 +17,8 @@ pub(super) struct Trial {
     pub(super) lied_at: u64,
     /// From when on nothing has gone wrong, as far as is known.
     pub(super) settled_at: u64,
+    /// What each node has heard the liar sign, in each of its boots, once its block was there.
+    heard: BTreeMap<(usize, u32), Signing>,
     /// When the second of two headers had reached somebody honest, and the lie had been told when.
     second_at: Option<(u64, u64)>,
     /// The last sequence of the newest header that the liar has shown to anybody.
@@ -44,12 +48,14 @@ impl World {
     pub(super) fn weigh(&mut self, to: usize, said: &Said) {
         let Said::Sealed { last, .. } = said else { return };
         self.trial.newest = self.trial.newest.max(last.0);
+        let at = (to, self.nodes[to].boot);
+        let _ = self.trial.heard.entry(at).or_default().check(to, said); // The first one stays.
         let is_remembered = last.0 + REMEMBERED > self.trial.newest;
         if self.trial.second_at.is_some() || !is_remembered || !self.standing(to).is_expected {
             return;
         }
         let knows_contrary = |node: usize| {
-            let heard = self.heard.get(&(node, self.nodes[node].boot));
+            let heard = self.trial.heard.get(&(node, self.nodes[node].boot));
             self.standing(node).is_expected && heard.is_some_and(|heard| heard.contradicts(said))
         };
         let meets = (0..self.nodes.len()).any(knows_contrary);
