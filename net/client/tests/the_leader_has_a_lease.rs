@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use io_oi_client::{Client, LinearizableError, Options, Outcome, PutError, RefusalCode, ShardId};
+use io_oi_record::limits::SHIPMENT_BYTES_MAX;
 use pretend::{Habit, PretendNode, World, place};
 
 fn attach(path: &Path) -> Client {
@@ -83,6 +84,7 @@ fn a_governance_record_goes_to_the_shard_it_is_sent_to() {
     assert_eq!(world.lock().unwrap().governed, [&b"signed by an operator"[..], b"!"]);
     let nowhere = PutError::NoSuchShard { shard: ShardId(1), shards: 1 };
     assert_eq!(client.govern(ShardId(1), b"signed"), Err(nowhere));
-    assert!(matches!(client.govern(ShardId(0), &[0; 8192]), Err(PutError::ValueTooLong { .. })));
+    let too_long = [0; SHIPMENT_BYTES_MAX + 1];
+    assert!(matches!(client.govern(ShardId(0), &too_long), Err(PutError::ValueTooLong { .. })));
     assert!(matches!(client.govern(ShardId(0), b""), Err(PutError::ValueTooLong { .. })));
 }
