@@ -262,8 +262,10 @@ fn a_log_that_nobody_writes_is_read_from_its_first_frame_as_far_as_whole_frames_
     let (mut wal, _) = Wal::open(directory.path().join("log"), config.clone(), |_, _| Ok(())).unwrap();
     for sequence in 1..=BLOCKS {
         let bytes = vec![sequence as u8; 1024];
-        while wal.append(Frame { kind: BLOCK, epoch: 1, sequence, bytes: &bytes }).is_err() {
-            wal.flush_blocking().unwrap();
+        while let Err(error) = wal.append(Frame { kind: BLOCK, epoch: 1, sequence, bytes: &bytes }) {
+            assert!(matches!(error, AppendError::BatchFull | AppendError::LogFull), "{error}");
+            wal.submit();
+            wal.poll().unwrap();
         }
     }
     wal.close().unwrap();
