@@ -381,7 +381,7 @@ impl Machine {
             self.elapse_leading();
             self.elapse_election();
         }
-        self.elapse_voting();
+        self.vote_when_quiet();
         self.elapse_telling();
     }
 

@@ -129,7 +129,7 @@ impl Machine {
             if step.is_some() {
                 return step;
             }
-            if self.take_from_inbox() || self.owe_commit() {
+            if self.take_from_inbox() || self.owe_commit() || self.vote_when_quiet() {
                 continue;
             }
             // What was refused on the way is answered before the world is left alone.

@@ -110,6 +110,7 @@ impl Machine {
             self.following.matched = Sequence::NONE;
         }
     }
+
     /// Voters whose grants count: who is barred still counts in the size of a quorum, and is never part of one. [P-93]
     fn counting_voters(&self) -> usize {
         let voters = self.consensus.members().voters();

@@ -88,16 +88,19 @@ impl Machine {
         is_chosen
     }
 
-    /// Time went by for a leader: the newest block is voted for once nothing else is under way. [P-105]
-    pub(crate) fn elapse_voting(&mut self) {
-        let is_due = self.voting.votes_at.is_some_and(|at| self.now.mono >= at);
+    /// A leader's newest block is voted for once nothing else is under way: after a while, and at once if anybody waits for
+    /// a certificate; a retry may have come after its block. Says whether it was. [P-105]
+    pub(crate) fn vote_when_quiet(&mut self) -> bool {
+        let is_urgent = self.certifying.is_urgent();
+        let is_due = self.voting.votes_at.is_some_and(|at| is_urgent || self.now.mono >= at);
         if !is_due || self.role() != Role::Leading || self.consensus.open_block_count() > 0 {
-            return;
+            return false;
         }
         self.voting.votes_at = None;
         self.aim_at(self.consensus.tip().sequence);
         self.commit_due = true;
         self.try_vote();
+        true
     }
 
     /// The leader asks for a vote over the block that ends at `last`.

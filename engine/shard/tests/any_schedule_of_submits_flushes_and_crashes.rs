@@ -282,3 +282,28 @@ proptest! {
         prop_assert!(traces[0] == traces[1]);
     }
 }
+
+/// A retry came after its block had been sealed and before the time for a vote: the machine closed, and left it waiting.
+#[test]
+fn who_waits_for_a_certificate_has_it_before_the_log_is_closed() {
+    let put = |session, gap, durability| Action::Submit {
+        session,
+        gap,
+        key: 0,
+        is_delete: false,
+        precondition: 0,
+        durability,
+    };
+    let actions = [
+        put(1, 1, Durability::Local),
+        put(3, 1, Durability::Certified),
+        Action::Flush { entries: 2 },
+        Action::Crash { kept: 2 },
+        Action::Flush { entries: 1 },
+        Action::Retry { session: 3, back: 0 },
+    ];
+    let mut checked = Checked::boot();
+    actions.iter().for_each(|action| checked.perform(action));
+    assert_eq!(checked.submitted, 1, "the retry found its record in the log");
+    checked.finish();
+}
