@@ -11,6 +11,7 @@ const FLOORS: &[(&str, &str, u8)] = &[
     ("io_oi_shm", "storage/shm", 0),
     ("io_oi_consensus", "engine/consensus", 1),
     ("io_oi_cache", "storage/cache", 1),
+    ("io_oi_cold", "storage/cold", 1),
     ("io_oi_wal", "storage/wal", 1),
     ("io_oi_client", "net/client", 1),
     ("io_oi_history", "engine/history", 1),
