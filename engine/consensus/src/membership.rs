@@ -71,6 +71,15 @@ impl VoterSet {
     /// The empty set.
     pub const EMPTY: Self = Self(0);
 
+    /// Every voter that a membership can have.
+    pub const ALL: Self = Self(u8::MAX);
+
+    /// The voters that are in both sets.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Adds `voter`; adding it again changes nothing. Says whether it is new.
     pub fn insert(&mut self, voter: VoterIndex) -> bool {
         let before = self.0;

@@ -89,7 +89,7 @@ impl Machine {
     /// A voter that denied us offers a block that we lack. [P-48]
     pub(crate) fn take_offered(&mut self, from: NodeId, block: &Block<'_>, bytes: &[u8]) {
         let Some(voter) = self.consensus.members().voter_index(from) else { return };
-        let counting = self.counting_voters();
+        let counting = self.count_unbarred(VoterSet::ALL);
         let (header, last, tip) = (&block.header, block.header.last_sequence(), *self.consensus.tip());
         let is_newer =
             (header.epoch, last) > (tip.epoch, tip.sequence) && self.consensus.is_near(header.epoch);
@@ -101,8 +101,9 @@ impl Machine {
         let hash = header.hash();
         let offers = self.tail.count(hash);
         offers.insert(voter);
+        let offers = *offers;
         // Without so many there is no quorum.
-        if offers.count() + self.consensus.members().quorum_size() <= counting {
+        if self.count_unbarred(offers) + self.consensus.members().quorum_size() <= counting {
             return;
         }
         self.consensus.hear_of(header.epoch);
@@ -111,9 +112,14 @@ impl Machine {
         }
     }
 
-    /// Voters whose grants count: who is barred still counts in the size of a quorum, and is never part of one. [P-93]
-    fn counting_voters(&self) -> usize {
-        let voters = self.consensus.members().voters();
-        voters.iter().filter(|voter| !self.is_barred(**voter)).count()
+    /// How many of these voters count: who is barred still counts in the size of a quorum, and is never part of one, whatever
+    /// it offered before it was barred. [P-93]
+    fn count_unbarred(&self, among: VoterSet) -> usize {
+        let members = self.consensus.members();
+        let mut counting = VoterSet::EMPTY;
+        for voter in members.voters().iter().filter(|voter| !self.is_barred(**voter)) {
+            counting.insert(members.voter_index(*voter).expect("it is one of the voters"));
+        }
+        counting.common(among).count()
     }
 }

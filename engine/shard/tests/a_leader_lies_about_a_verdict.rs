@@ -6,47 +6,11 @@ use io_oi_record::evidence::{Proof, Signed};
 use io_oi_record::message::{Commit, SealMessage};
 use io_oi_record::*;
 use io_oi_shard::{Event, LogKind, MuteReason, Notice};
-use support::follower::{Follower, block_message, liar, other, seal_message};
-use support::{CLUSTER, SHARD};
+use support::follower::{Follower, block_message, first_block, liar, other, record, seal_message};
 
 /// The first block of epoch 1: its start record, a session, and a put that is accepted or, falsely, refused.
 fn block(verdict: Verdict) -> (BlockHeader, Vec<u8>) {
-    let session = SessionId { node: liar().node().tag(), boot: 1, counter: 1 };
-    let start = Record {
-        sequence: Sequence(1),
-        session: SessionId::of_node(liar().node().tag(), 1),
-        session_sequence: SessionSequence::NONE,
-        operation: Operation::StartEpoch,
-        precondition: Precondition::None,
-        durability: Durability::DiskQuorum,
-        verdict: Verdict::Accept,
-        key: b"",
-        value: b"",
-        effects: io_oi_record::Effects::NONE,
-    };
-    let open = Record { sequence: Sequence(2), session, operation: Operation::OpenSession, ..start };
-    let put = Record {
-        sequence: Sequence(3),
-        session,
-        session_sequence: SessionSequence(1),
-        operation: Operation::Put,
-        verdict,
-        key: b"key",
-        value: b"value",
-        ..start
-    };
-    let mut builder = BlockBuilder::with_limits(4096, 16);
-    [start, open, put].iter().for_each(|record| builder.push(record).expect("has room"));
-    let header = builder.seal(HeaderParts {
-        cluster: CLUSTER,
-        shard: SHARD,
-        epoch: Epoch(1),
-        parent: Hash::ZERO,
-        arbitrators: Hash::ZERO,
-        time: Nanos(1_000_000_000),
-        leader: liar().node(),
-    });
-    (header, builder.bytes().to_vec())
+    first_block(&[Record { verdict, key: b"key", value: b"value", ..record(3, 1, 1, Operation::Put) }])
 }
 
 const WRONG: Verdict = Verdict::Refuse(RefusalCode::PreconditionFailed);

@@ -6,8 +6,8 @@ use io_oi_record::governance::{ArbitratorChoice, Change, Governance};
 use io_oi_record::hash::Domain;
 use io_oi_record::*;
 use io_oi_shard::{Admission, Event, Notice};
-use support::follower::{Follower, block_message, liar, seal_message};
-use support::{CLUSTER, SHARD, genesis_of, signer};
+use support::follower::{Follower, block_message, first_block, liar, record, seal_message};
+use support::{genesis_of, signer};
 
 const COMPONENT: &[u8] = b"a component of one part";
 /// What the follower under test judges by.
@@ -26,44 +26,16 @@ fn govern(number: u64, change: Change, payload: &[u8]) -> Vec<u8> {
 
 /// One block: a component is stored and seated below `a/`, then a key below it is written, and one elsewhere.
 fn block(versions: JudgeVersions) -> (BlockHeader, Vec<u8>) {
-    let node = SessionId::of_node(liar().node().tag(), 1);
-    let session = SessionId { counter: 1, ..node };
     let store = govern(1, Change::StorePart(ComponentPart::of(component(), COMPONENT)), COMPONENT);
     let choice =
         ArbitratorChoice { prefix: b"a/".to_vec(), arbitrator: component(), is_shadow: false, versions };
     let seat = govern(2, Change::SetArbitrator(choice), &[]);
-    let of = |sequence, session, number, operation, key, value| Record {
-        sequence: Sequence(sequence),
-        session,
-        session_sequence: SessionSequence(number),
-        operation,
-        precondition: Precondition::None,
-        durability: Durability::DiskQuorum,
-        verdict: Verdict::Accept,
-        key,
-        value,
-        effects: Effects::NONE,
-    };
-    let records: [Record<'_>; 6] = [
-        of(1, node, 0, Operation::StartEpoch, b"", b""),
-        of(2, session, 0, Operation::OpenSession, b"", b""),
-        of(3, node, 1, Operation::Govern, b"", &store),
-        of(4, node, 2, Operation::Govern, b"", &seat),
-        of(5, session, 1, Operation::Put, b"a/k", b"v"),
-        of(6, session, 2, Operation::Put, b"b/k", b"v"),
-    ];
-    let mut builder = BlockBuilder::with_limits(8192, 16);
-    records.iter().for_each(|record| builder.push(record).expect("has room"));
-    let header = builder.seal(HeaderParts {
-        cluster: CLUSTER,
-        shard: SHARD,
-        epoch: Epoch(1),
-        parent: Hash::ZERO,
-        arbitrators: Hash::ZERO,
-        time: Nanos(1_000_000_000),
-        leader: liar().node(),
-    });
-    (header, builder.bytes().to_vec())
+    first_block(&[
+        Record { value: &store, ..record(3, 0, 1, Operation::Govern) },
+        Record { value: &seat, ..record(4, 0, 2, Operation::Govern) },
+        Record { key: b"a/k", value: b"v", ..record(5, 1, 1, Operation::Put) },
+        Record { key: b"b/k", value: b"v", ..record(6, 1, 2, Operation::Put) },
+    ])
 }
 
 /// A follower that holds the block under its seal, and has been asked to admit the component.

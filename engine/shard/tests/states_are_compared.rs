@@ -4,53 +4,16 @@ mod support;
 
 use io_oi_record::message::{Commit, StateHash};
 use io_oi_record::*;
-use io_oi_shard::{Event, Notice};
-use support::follower::{Follower, block_message, liar, other, seal_message};
-use support::{CLUSTER, SHARD};
+use io_oi_shard::Notice;
+use support::follower::{Follower, block_message, first_block, liar, other, record, seal_message};
 
 const RECORDS: u64 = 300;
 
 /// One block that reaches the first place at which states are compared.
 fn block() -> (BlockHeader, Vec<u8>) {
-    let session = SessionId { node: liar().node().tag(), boot: 1, counter: 1 };
-    let start = Record {
-        sequence: Sequence(1),
-        session: SessionId::of_node(liar().node().tag(), 1),
-        session_sequence: SessionSequence::NONE,
-        operation: Operation::StartEpoch,
-        precondition: Precondition::None,
-        durability: Durability::DiskQuorum,
-        verdict: Verdict::Accept,
-        key: b"",
-        value: b"",
-        effects: io_oi_record::Effects::NONE,
-    };
-    let mut builder = BlockBuilder::with_limits(1 << 16, 1024);
-    builder.push(&start).expect("has room");
-    let open = Record { sequence: Sequence(2), session, operation: Operation::OpenSession, ..start };
-    builder.push(&open).expect("has room");
-    for sequence in 3..=RECORDS {
-        let put = Record {
-            sequence: Sequence(sequence),
-            session,
-            session_sequence: SessionSequence(sequence),
-            operation: Operation::Put,
-            key: b"key",
-            value: b"value",
-            ..start
-        };
-        builder.push(&put).expect("has room");
-    }
-    let header = builder.seal(HeaderParts {
-        cluster: CLUSTER,
-        shard: SHARD,
-        epoch: Epoch(1),
-        parent: Hash::ZERO,
-        arbitrators: Hash::ZERO,
-        time: Nanos(1_000_000_000),
-        leader: liar().node(),
-    });
-    (header, builder.bytes().to_vec())
+    let put =
+        |sequence| Record { key: b"key", value: b"value", ..record(sequence, 1, sequence, Operation::Put) };
+    first_block(&(3..=RECORDS).map(put).collect::<Vec<_>>())
 }
 
 fn commit(header: &BlockHeader) -> Message<'static> {
@@ -66,11 +29,7 @@ fn commit(header: &BlockHeader) -> Message<'static> {
 }
 
 fn say(follower: &mut Follower, from: NodeId, said: StateHash) {
-    let message = Message::StateHash(said);
-    let mut bytes = vec![0; message.encoded_bytes()];
-    message.encode(CLUSTER, SHARD, Epoch(1), &mut bytes).expect("fits");
-    follower.machine.handle(follower.now, Event::Received { from, bytes: &bytes });
-    follower.drain();
+    follower.receive_from(from, &Message::StateHash(said));
 }
 
 fn differing(follower: &Follower) -> Vec<NodeId> {

@@ -29,7 +29,11 @@ pub struct Follower {
 
 impl Follower {
     pub fn new() -> Follower {
-        let genesis = genesis_of(&[liar().node(), signer().node(), other().node()]);
+        Follower::among(&[liar().node(), signer().node(), other().node()])
+    }
+
+    pub fn among(members: &[NodeId]) -> Follower {
+        let genesis = genesis_of(members);
         let machine = Machine::new(config_of(1, &genesis)).expect("a sound configuration");
         let now = Now::at(Nanos(1_000_000_000));
         let (sent, appended, notices) = (Vec::new(), Vec::new(), Vec::new());
@@ -72,9 +76,13 @@ impl Follower {
     }
 
     pub fn receive(&mut self, message: &Message<'_>) {
+        self.receive_from(liar().node(), message);
+    }
+
+    pub fn receive_from(&mut self, from: NodeId, message: &Message<'_>) {
         let mut bytes = vec![0; message.encoded_bytes()];
         message.encode(CLUSTER, SHARD, Epoch(1), &mut bytes).expect("fits");
-        self.machine.handle(self.now, Event::Received { from: liar().node(), bytes: &bytes });
+        self.machine.handle(self.now, Event::Received { from, bytes: &bytes });
         self.drain();
     }
 
@@ -91,6 +99,48 @@ impl Follower {
         });
         durable.into_iter().max().unwrap_or(Sequence::NONE)
     }
+}
+
+/// The session of the leader itself, and that of its only client.
+pub fn session(counter: u32) -> SessionId {
+    SessionId { node: liar().node().tag(), boot: 1, counter }
+}
+
+/// An accepted record of the leader's first block, without key and value.
+pub fn record(sequence: u64, counter: u32, number: u64, operation: Operation) -> Record<'static> {
+    Record {
+        sequence: Sequence(sequence),
+        session: session(counter),
+        session_sequence: SessionSequence(number),
+        operation,
+        precondition: Precondition::None,
+        durability: Durability::DiskQuorum,
+        verdict: Verdict::Accept,
+        key: b"",
+        value: b"",
+        effects: Effects::NONE,
+    }
+}
+
+/// What every leader's first block begins with: its start record, and the session of a client.
+pub fn opening() -> [Record<'static>; 2] {
+    [record(1, 0, 0, Operation::StartEpoch), record(2, 1, 0, Operation::OpenSession)]
+}
+
+/// The leader's first block: the opening, and what stands behind it.
+pub fn first_block(behind: &[Record<'_>]) -> (BlockHeader, Vec<u8>) {
+    let mut builder = BlockBuilder::with_limits(1 << 16, 1024);
+    opening().iter().chain(behind).for_each(|record| builder.push(record).expect("has room"));
+    let header = builder.seal(HeaderParts {
+        cluster: CLUSTER,
+        shard: SHARD,
+        epoch: Epoch(1),
+        parent: Hash::ZERO,
+        arbitrators: Hash::ZERO,
+        time: Nanos(1_000_000_000),
+        leader: liar().node(),
+    });
+    (header, builder.bytes().to_vec())
 }
 
 pub fn block_message(block: &[u8]) -> Message<'_> {
