@@ -16,6 +16,8 @@
 
 use io_oi_record::{ClusterId, Epoch, Hash, NodeId, Sequence, ShardId, Signature};
 
+use crate::machine::Group;
+
 /// Length of every encoded note.
 pub const NOTE_BYTES: usize = 120;
 
@@ -45,21 +47,18 @@ pub struct EpochClaim {
 impl EpochClaim {
     /// The claim as it stands in the log.
     pub fn encode(&self) -> [u8; NOTE_BYTES] {
-        let mut bytes = head(CLAIM_KIND, self.epoch, self.tip_sequence, self.tip_hash);
-        bytes[2..4].copy_from_slice(&self.shard.0.to_le_bytes());
-        bytes[56..88].copy_from_slice(&self.cluster.0);
-        bytes[88..].copy_from_slice(&self.node.0);
-        bytes
+        let bytes = head(CLAIM_KIND, self.epoch, self.tip_sequence, self.tip_hash);
+        with_group(bytes, Group { cluster: self.cluster, shard: self.shard, node: self.node })
     }
 
     /// Reads a claim back.
     pub fn decode(bytes: &[u8]) -> Result<Self, NoteError> {
         let bytes = check(CLAIM_KIND, bytes)?;
-        require_zero(&bytes[4..8])?;
+        let Group { cluster, shard, node } = group(bytes)?;
         Ok(Self {
-            cluster: ClusterId(array(&bytes[56..88])),
-            shard: ShardId(u16::from_le_bytes(array(&bytes[2..4]))),
-            node: NodeId(array(&bytes[88..])),
+            cluster,
+            shard,
+            node,
             epoch: Epoch(u64::from_le_bytes(array(&bytes[8..16]))),
             tip_sequence: Sequence(u64::from_le_bytes(array(&bytes[16..24]))),
             tip_hash: Hash(array(&bytes[24..56])),
@@ -119,22 +118,19 @@ pub struct EpochPromise {
 impl EpochPromise {
     /// The promise as it stands in the log.
     pub fn encode(&self) -> [u8; NOTE_BYTES] {
-        let mut bytes = head(PROMISE_KIND, self.epoch, Sequence::NONE, Hash(self.candidate.0));
-        bytes[2..4].copy_from_slice(&self.shard.0.to_le_bytes());
-        bytes[56..88].copy_from_slice(&self.cluster.0);
-        bytes[88..].copy_from_slice(&self.node.0);
-        bytes
+        let bytes = head(PROMISE_KIND, self.epoch, Sequence::NONE, Hash(self.candidate.0));
+        with_group(bytes, Group { cluster: self.cluster, shard: self.shard, node: self.node })
     }
 
     /// Reads a promise back.
     pub fn decode(bytes: &[u8]) -> Result<Self, NoteError> {
         let bytes = check(PROMISE_KIND, bytes)?;
-        require_zero(&bytes[4..8])?;
         require_zero(&bytes[16..24])?;
+        let Group { cluster, shard, node } = group(bytes)?;
         Ok(Self {
-            cluster: ClusterId(array(&bytes[56..88])),
-            shard: ShardId(u16::from_le_bytes(array(&bytes[2..4]))),
-            node: NodeId(array(&bytes[88..])),
+            cluster,
+            shard,
+            node,
             epoch: Epoch(u64::from_le_bytes(array(&bytes[8..16]))),
             candidate: NodeId(array(&bytes[24..56])),
         })
@@ -159,22 +155,19 @@ pub struct LogWhole {
 impl LogWhole {
     /// The note as it stands in the log.
     pub fn encode(&self) -> [u8; NOTE_BYTES] {
-        let mut bytes = head(WHOLE_KIND, self.epoch, Sequence(self.mark), Hash::ZERO);
-        bytes[2..4].copy_from_slice(&self.shard.0.to_le_bytes());
-        bytes[56..88].copy_from_slice(&self.cluster.0);
-        bytes[88..].copy_from_slice(&self.node.0);
-        bytes
+        let bytes = head(WHOLE_KIND, self.epoch, Sequence(self.mark), Hash::ZERO);
+        with_group(bytes, Group { cluster: self.cluster, shard: self.shard, node: self.node })
     }
 
     /// Reads the note back.
     pub fn decode(bytes: &[u8]) -> Result<Self, NoteError> {
         let bytes = check(WHOLE_KIND, bytes)?;
-        require_zero(&bytes[4..8])?;
         require_zero(&bytes[24..56])?;
+        let Group { cluster, shard, node } = group(bytes)?;
         Ok(Self {
-            cluster: ClusterId(array(&bytes[56..88])),
-            shard: ShardId(u16::from_le_bytes(array(&bytes[2..4]))),
-            node: NodeId(array(&bytes[88..])),
+            cluster,
+            shard,
+            node,
             epoch: Epoch(u64::from_le_bytes(array(&bytes[8..16]))),
             mark: u64::from_le_bytes(array(&bytes[16..24])),
         })
@@ -217,6 +210,21 @@ fn head(kind: u8, epoch: Epoch, sequence: Sequence, hash: Hash) -> [u8; NOTE_BYT
     bytes[16..24].copy_from_slice(&sequence.0.to_le_bytes());
     bytes[24..56].copy_from_slice(&hash.0);
     bytes
+}
+
+/// The same, with the group that a claim, a promise and the note of a whole log name.
+fn with_group(mut bytes: [u8; NOTE_BYTES], group: Group) -> [u8; NOTE_BYTES] {
+    bytes[2..4].copy_from_slice(&group.shard.0.to_le_bytes());
+    bytes[56..88].copy_from_slice(&group.cluster.0);
+    bytes[88..].copy_from_slice(&group.node.0);
+    bytes
+}
+
+fn group(bytes: &[u8; NOTE_BYTES]) -> Result<Group, NoteError> {
+    require_zero(&bytes[4..8])?;
+    let cluster = ClusterId(array(&bytes[56..88]));
+    let shard = ShardId(u16::from_le_bytes(array(&bytes[2..4])));
+    Ok(Group { cluster, shard, node: NodeId(array(&bytes[88..])) })
 }
 
 fn check(kind: u8, bytes: &[u8]) -> Result<&[u8; NOTE_BYTES], NoteError> {
