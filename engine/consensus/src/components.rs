@@ -65,8 +65,7 @@ impl Components {
 
     /// The whole component; `None` while it is not.
     pub(crate) fn bytes(&self, component: Hash) -> Option<Vec<u8>> {
-        let whole: Vec<u8> = self.of(component).flatten().copied().collect();
-        (Domain::Arbitrator.hash(&whole) == component).then_some(whole)
+        self.is_complete(component).then(|| self.of(component).flatten().copied().collect())
     }
 
     fn of(&self, component: Hash) -> impl Iterator<Item = &[u8]> {

@@ -145,9 +145,15 @@ impl Governance {
         self.seats.of(sequence, key, self.judged.arbitrators())
     }
 
-    /// Every component that is stored whole, with its bytes.
-    pub fn components(&self) -> impl Iterator<Item = (Hash, Vec<u8>)> + '_ {
-        self.judged.components().iter().filter_map(|hash| Some((*hash, self.components.bytes(*hash)?)))
+    /// Every component that is stored whole, oldest first.
+    pub fn components(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.judged.components().iter().copied().filter(|component| self.components.is_complete(*component))
+    }
+
+    /// A copy of a component's bytes; `None` while it is not stored whole.
+    #[must_use]
+    pub fn component(&self, component: Hash) -> Option<Vec<u8>> {
+        self.components.bytes(component)
     }
 
     /// How many bytes of a component are stored.

@@ -6,7 +6,6 @@
 use alloc::vec::Vec;
 
 use io_oi_consensus::{Seated, Seating, Sitting};
-use io_oi_record::governance::Change;
 use io_oi_record::{Hash, JudgeVersions, Sequence};
 
 use crate::machine::Machine;
@@ -49,8 +48,10 @@ impl Machine {
     /// The next component that is stored whole and was not looked at yet: to be answered by [`crate::Event::Admitted`], any
     /// time later. Look again after [`Notice::ComponentsChanged`], and before [`Machine::start`].
     pub fn next_to_admit(&mut self) -> Option<(Hash, Vec<u8>)> {
-        let is_new = |(component, _): &(Hash, Vec<u8>)| self.admissions.of(*component).is_none();
-        let (component, bytes) = self.governing.rules.components().find(is_new)?;
+        let rules = &self.governing.rules;
+        let stored = rules.judged().components().iter();
+        let mut unseen = stored.filter(|component| self.admissions.of(**component).is_none());
+        let (component, bytes) = unseen.find_map(|seen| Some((*seen, rules.component(*seen)?)))?;
         self.admissions.set(component, Admission::Pending);
         Some((component, bytes))
     }
@@ -65,12 +66,9 @@ impl Machine {
         self.admissions.set(component, admission);
     }
 
-    /// A part of a component stands in the log: perhaps the last one.
-    pub(crate) fn note_component(&mut self, change: &Change) {
-        if let Change::StorePart(part) = change
-            && self.governing.rules.is_complete(part.component)
-            && self.admissions.of(part.component).is_none()
-        {
+    /// A part of this component stands in the log: perhaps the last one.
+    pub(crate) fn note_component(&mut self, component: Hash) {
+        if self.governing.rules.is_complete(component) && self.admissions.of(component).is_none() {
             self.notices.push(Notice::ComponentsChanged);
         }
     }

@@ -51,6 +51,11 @@ impl Machine {
         seed_of(group.cluster, group.shard, epoch, sequence)
     }
 
+    /// The same for whoever judges it; 0 in a shard where nobody was ever seated, and so nobody is told.
+    pub(crate) fn seed_for_judge(&self, epoch: Epoch, sequence: Sequence) -> u64 {
+        if self.governing.rules.choices().is_empty() { 0 } else { self.seed(epoch, sequence) }
+    }
+
     /// Whether the next record to check waits for its judge.
     pub(crate) fn awaits_admission(&self) -> bool {
         let sequence = self.checked.next();

@@ -117,7 +117,7 @@ pub enum Effect<'a> {
         epoch: Epoch,
         /// The time of its block.
         time: Nanos,
-        /// As [`crate::hearing::seed_of`] makes it.
+        /// As [`crate::hearing::seed_of`] makes it, for a judge to be told; 0 while nobody was ever seated in the shard.
         seed: u64,
         /// Who proposed it.
         session: SessionId,

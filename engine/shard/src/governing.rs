@@ -41,6 +41,14 @@ struct Shown {
     bytes: Vec<u8>,
 }
 
+/// What follows at once from a governance record that stands in the log now.
+struct Drawn {
+    /// A learner that votes from now on, and may lead.
+    promoted: Option<NodeId>,
+    /// A component that has got a part.
+    stored: Option<Hash>,
+}
+
 impl Governing {
     pub(crate) fn new(genesis: &Genesis, shard: ShardId) -> Self {
         Self {
@@ -70,9 +78,15 @@ impl Governing {
         self.set.unwrap_or(otherwise)
     }
 
-    fn append(&mut self, sequence: Sequence, shipment: Shipment<'_>) {
+    fn append(&mut self, sequence: Sequence, shipment: Shipment<'_>) -> Drawn {
+        let promoted = Governance::promoted(&shipment.signed);
+        let stored = match shipment.signed.governance.change {
+            Change::StorePart(part) => Some(part.component),
+            _ => None,
+        };
         self.rules.append(sequence, shipment);
         self.set = self.rules.judged().arbitrators_hash();
+        Drawn { promoted, stored }
     }
 
     pub(crate) fn roster(&self) -> &Roster {
@@ -226,18 +240,17 @@ impl Machine {
     /// An accepted governance record has its place in the log.
     pub(crate) fn append_governance(&mut self, sequence: Sequence) {
         let judged = self.governing.rules.judge(self.pending.proposal().value);
-        let shipment = judged.expect("it was judged when it got its place");
-        let change = shipment.signed.governance.change.clone();
-        let promoted = Governance::promoted(&shipment.signed);
-        self.governing.append(sequence, shipment);
-        self.draw_from(promoted, &change);
+        let drawn = self.governing.append(sequence, judged.expect("it was judged when it got its place"));
+        self.draw_from(&drawn);
     }
 
-    fn draw_from(&mut self, promoted: Option<NodeId>, change: &Change) {
-        if let Some(node) = promoted {
+    fn draw_from(&mut self, drawn: &Drawn) {
+        if let Some(node) = drawn.promoted {
             self.consensus.know_leader(node);
         }
-        self.note_component(change);
+        if let Some(component) = drawn.stored {
+            self.note_component(component);
+        }
     }
 
     /// Whether a leader's verdict over a governance record is what this log says; if so it is taken in. [P-90]
@@ -245,10 +258,8 @@ impl Machine {
         let judged = self.governing.rules.judge(record.value);
         match (judged, record.verdict) {
             (Ok(shipment), Verdict::Accept) => {
-                let change = shipment.signed.governance.change.clone();
-                let promoted = Governance::promoted(&shipment.signed);
-                self.governing.append(record.sequence, shipment);
-                self.draw_from(promoted, &change);
+                let drawn = self.governing.append(record.sequence, shipment);
+                self.draw_from(&drawn);
                 true
             }
             (Err(code), Verdict::Refuse(said)) => code == said,

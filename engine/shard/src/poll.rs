@@ -66,7 +66,7 @@ impl Machine {
                 let (session, proposal) = (self.pending.session, self.pending.proposal());
                 let (epoch, time) = (self.flights.filled().epoch, self.flights.filled().time);
                 let sequence = self.next_sequence();
-                let (seed, seating) = (self.seed(epoch, sequence), self.seating(sequence));
+                let (seed, seating) = (self.seed_for_judge(epoch, sequence), self.seating(sequence));
                 Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin }
             }
             Step::JudgeAgain(sequence) => {
@@ -74,7 +74,7 @@ impl Machine {
                 let record = flight.record(sequence);
                 let (epoch, time, session) = (flight.epoch, flight.time, record.session);
                 let (proposal, origin) = (record.proposal(), JudgeOrigin::Follower);
-                let (seed, seating) = (self.seed(epoch, sequence), self.seating(sequence));
+                let (seed, seating) = (self.seed_for_judge(epoch, sequence), self.seating(sequence));
                 Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin }
             }
             Step::AppendNote(place) => append(place, &self.note_bytes),
