@@ -1,8 +1,9 @@
 //! Keys by 128 bits of a keyed BLAKE3 hash.
 //!
 //! Invariant: equal digests mean equal keys, for all purposes of this crate. With 64 bits of a hash that clients can compute
-//! two keys might share one, and an index that knows no keys could not tell a new version of one from the other. Among 10^9
-//! keys chance makes two of 128 bits alike once in 10^20 tries; whoever wants to bring it about would have to know the secret.
+//! two keys might share one, and an index that knows no keys could not tell a new version of one from the other. The index keeps
+//! 104 of the bits: among 10^9 keys chance makes two alike once in 4 x 10^13 tries, and whoever wants to bring it about would
+//! have to know the secret.
 
 use core::fmt;
 

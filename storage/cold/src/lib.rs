@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod digest;
+mod index;
 
 pub use digest::{Digester, KeyDigest};
+pub use index::{Index, KEYS_PER_BUCKET, NoteError};
 
 /// A record's number in its shard's order. The first is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
