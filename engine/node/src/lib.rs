@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+pub mod backup;
 mod clock;
 pub mod config;
 mod court;

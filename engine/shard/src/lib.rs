@@ -58,7 +58,7 @@ mod write;
 
 pub use config::{Capacity, Config, ConfigError, Lost, Timers, Verify};
 pub use event::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Origin, PublishStage};
-pub use io_oi_consensus::{Seated, Seating, Sitting};
+pub use io_oi_consensus::{EpochPromise, Seated, Seating, Sitting};
 pub use machine::{Counters, Machine};
 #[cfg(feature = "planted")]
 pub use planted::Planted;

@@ -90,10 +90,14 @@ impl LogReader {
         self.scanner.visit(&mut read, place, visitor)
     }
 
-    /// Hands out every frame of the caller's from the first on, as far as whole frames go, and says where that is. For a log
-    /// that nobody writes. Changes nothing, so it cannot say whether what follows is a torn tail or damage: the next
-    /// [`Wal::open`](crate::Wal::open) does.
-    pub fn visit_all(&mut self, visitor: &mut dyn FnMut(Frame<'_>)) -> Result<LogEnd, ReadError> {
+    /// Hands out every frame of the caller's from the first on, as far as whole frames go or until the visitor breaks off,
+    /// and says where that is. Changes nothing, so it cannot say whether what follows is a torn tail, damage, or, where
+    /// somebody writes, not there yet: who asks has to know by other means what the log must hold, or leave it to the next
+    /// [`Wal::open`](crate::Wal::open). The newest frames of a log that is being written may not be durable.
+    pub fn visit_all(
+        &mut self,
+        visitor: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<LogEnd, ReadError> {
         let files = &mut self.files;
         let mut read =
             |segment: SegmentNumber, offset: u64, into: &mut [u8]| files.read(segment, offset, into);
@@ -235,21 +239,24 @@ impl Scanner {
     fn visit_all(
         &mut self,
         read: &mut ReadAt<'_>,
-        visitor: &mut dyn FnMut(Frame<'_>),
+        visitor: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<LogEnd, ReadError> {
         let mut cursor = self.first(read)?;
+        let end = |cursor: &Cursor| LogEnd {
+            segment: cursor.segment.number,
+            offset: cursor.offset,
+            last_index: LogIndex(cursor.next.0 - 1),
+        };
         loop {
             while let Some(frame) = next_frame(&mut self.window, read, &mut cursor)? {
-                if frame.kind.0 < FRAME_KIND_RESERVED {
-                    visitor(frame);
+                if frame.kind.0 < FRAME_KIND_RESERVED && visitor(frame).is_break() {
+                    return Ok(end(&cursor));
                 }
             }
-            let (segment, offset, index) = (cursor.segment.number, cursor.offset, cursor.next.0 - 1);
+            let ended = end(&cursor);
             match self.next_batch(read, &mut cursor) {
                 Ok(()) => {}
-                Err(ReadError::Damaged { .. }) => {
-                    return Ok(LogEnd { segment, offset, last_index: LogIndex(index) });
-                }
+                Err(ReadError::Damaged { .. }) => return Ok(ended),
                 Err(error) => return Err(error),
             }
         }

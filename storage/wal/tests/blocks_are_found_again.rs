@@ -274,6 +274,7 @@ fn a_log_that_nobody_writes_is_read_from_its_first_frame_as_far_as_whole_frames_
         let end = reader.visit_all(&mut |frame| {
             *frames += 1;
             assert_eq!((frame.sequence, frame.bytes[1023]), (*frames, *frames as u8));
+            ControlFlow::Continue(())
         });
         end.unwrap()
     };
@@ -292,7 +293,9 @@ fn a_log_that_nobody_writes_is_read_from_its_first_frame_as_far_as_whole_frames_
     let cut = read(&mut frames);
     assert!(cut.segment.0 == 0 && cut.offset <= middle as u64 && frames > 1_000, "{frames} frames, {cut:?}");
     let other = Config { shard: config.shard + 1, ..config.clone() };
-    let refused = LogReader::open(directory.path().join("log"), &other).unwrap().visit_all(&mut |_| {});
+    let refused = LogReader::open(directory.path().join("log"), &other)
+        .unwrap()
+        .visit_all(&mut |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(ReadError::ForeignSegment { .. })), "{refused:?}");
 }
 

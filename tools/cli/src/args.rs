@@ -60,6 +60,12 @@ pub(crate) enum Command {
     Prove(cluster::Prove),
     /// Check a proof file, offline, with nothing but the genesis.
     Verify(cluster::Verify),
+    /// Copy a running node's logs, and prove the copy.
+    #[command(after_help = "Example:\n  io_oi backup /backup/monday --socket n1/io_oi.sock")]
+    Backup(cluster::Backup),
+    /// Make a node's directory of a backup, or check a backup.
+    #[command(after_help = cluster::RESTORE_EXAMPLE)]
+    Restore(cluster::Restore),
 }
 
 #[derive(Args, Debug)]

@@ -4,6 +4,8 @@
 
 mod arbitrator;
 mod args;
+mod backup;
+mod bar;
 mod bytes;
 mod data;
 mod dev;
@@ -83,6 +85,8 @@ fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
         Command::Leader(verb) => leader::leader(output, &find_socket(socket)?, verb),
         Command::Prove(prove) => proof::prove(output, &find_socket(socket)?, prove),
         Command::Verify(verify) => proof::verify(output, verify),
+        Command::Backup(take) => backup::backup(output, &find_socket(socket)?, take),
+        Command::Restore(restore) => backup::restore(output, restore),
         Command::Genesis(verb) => genesis::genesis(output, verb),
         Command::Status(status) => status::status(&mut attach(socket)?, output, status),
     }

@@ -4,15 +4,15 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use io_oi_node::{Config, ConfigError, Node, NodeHandle, RecoveryProgress, StartError};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::NodeRun;
+use crate::bar::Bar;
 use crate::dev::event;
 use crate::failure::Failure;
 use crate::output::{Output, is_watched};
@@ -54,8 +54,6 @@ pub(crate) fn node_run(
 
 /// Between two looks at what could end the node.
 const LOOK: Duration = Duration::from_millis(20);
-/// Shorter starts need no moving line.
-const BAR_AFTER: Duration = Duration::from_secs(1);
 
 fn configure(arguments: &NodeRun, socket: Option<&Path>) -> Result<Config, Failure> {
     let mut config =
@@ -105,8 +103,9 @@ fn warn_of_misspelt_variables() {
 }
 
 fn start(config: Config) -> Result<NodeHandle, Failure> {
-    let mut bar = Bar::new();
-    let started = Node::start_with(config, |progress| bar.show(progress));
+    let mut bar = Bar::new("reading the log");
+    let show = |progress: RecoveryProgress| bar.show(progress.shard, progress.bytes, progress.bytes_max);
+    let started = Node::start_with(config, show);
     bar.clear();
     started.map_err(start_failure)
 }
@@ -115,42 +114,6 @@ fn start_failure(error: StartError) -> Failure {
     match error {
         StartError::Config(error) => config_failure(error),
         error => Failure::Other { what: error.to_string(), help: None },
-    }
-}
-
-/// How far the logs are read, over all shards; appears only on a terminal and only when it takes a while.
-struct Bar {
-    began: Instant,
-    shards: Vec<(u64, u64)>,
-    bar: Option<ProgressBar>,
-}
-
-impl Bar {
-    fn new() -> Self {
-        Self { began: Instant::now(), shards: Vec::new(), bar: None }
-    }
-
-    fn show(&mut self, progress: RecoveryProgress) {
-        let index = progress.shard.index();
-        if self.shards.len() <= index {
-            self.shards.resize(index + 1, (0, 0));
-        }
-        self.shards[index] = (progress.bytes, progress.bytes_max);
-        if self.bar.is_none() && is_watched() && self.began.elapsed() >= BAR_AFTER {
-            let style = "reading the log {wide_bar} {bytes} of at most {total_bytes}, {bytes_per_sec}";
-            let style = ProgressStyle::with_template(style).expect("a fixed template");
-            self.bar = Some(ProgressBar::new(0).with_style(style));
-        }
-        if let Some(bar) = &self.bar {
-            bar.set_length(self.shards.iter().map(|(_, bytes_max)| bytes_max).sum());
-            bar.set_position(self.shards.iter().map(|(bytes, _)| bytes).sum());
-        }
-    }
-
-    fn clear(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) struct ShardStatus {
     pub(crate) leader: Option<String>,
     pub(crate) tip: u64,
     pub(crate) committed: u64,
+    pub(crate) certified: u64,
     pub(crate) mute: Option<String>,
     pub(crate) governance: u64,
 }

@@ -150,6 +150,76 @@ fn members_come_and_go_by_decision() {
 }
 
 #[test]
+fn a_node_made_of_a_backup_joins_catches_up_and_votes() {
+    let dev = Dev::start(&[]);
+    for number in 0..40 {
+        dev.ask(&["put", &format!("before/{number}"), "old"]).expect(0);
+    }
+    let source = dev.nodes()[1]["socket"].as_str().unwrap();
+    let taken = dev.ask(&["backup", "copy", "--json", "--socket", source]).expect(0).json();
+    assert!(taken["shards"][0]["sequence"].as_u64().unwrap() >= 40, "{taken}");
+    for number in 0..40 {
+        dev.ask(&["put", &format!("after/{number}"), "new"]).expect(0);
+    }
+    let made = dev.ask(&["restore", "copy", "n4", "--json"]).expect(0).json();
+    let (key, port) = (made["node"].as_str().unwrap(), io_oi_node::free_loopback_ports(1, 1).unwrap()[0]);
+    assert_ne!(made["node"], taken["node"], "a key of its own");
+    let address = format!("127.0.0.1:{port}");
+    dev.ask(&["peer", "add", &format!("n4={key}@{address}")]).expect(0);
+    let mut run = dev_node(dev.place.path());
+    run.args(["--dir", "n4", "--set", &format!("listen={address}")]).current_dir(dev.place.path());
+    let mut child = Joined(run.spawn().unwrap());
+    let socket = dev.place.path().join("n4/io_oi.sock");
+    let joined = |arguments: &[&str]| dev.ask(&[arguments, &["--socket", socket.to_str().unwrap()]].concat());
+    let end = soon();
+    while joined(&["get", "after/39", "--committed"]).exit_code() != 0 {
+        assert!(child.0.try_wait().unwrap().is_none() && Instant::now() < end, "n4 does not catch up");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    dev.ask(&["peer", "promote", "n4"]).expect(0);
+    assert_eq!(joined(&["get", "before/0", "--raw"]).expect(0).out(), "old");
+    let said = joined(&["put", "from/n4", "1", "--json"]).expect(0).json();
+    dev.ask(&["put", "last", "1"]).expect(0);
+    assert_eq!(said["durability"], "disk-quorum", "{said}");
+    // The same hash over everything, at the same place, which lies behind the last write.
+    let state = |status: Value| {
+        let counter = |name: &str| status["shard"][0]["counters"][name].as_u64().unwrap();
+        (counter("state_hash_sequence"), counter("state_hash"))
+    };
+    let sequence = said["sequence"].as_u64().unwrap();
+    let end = soon();
+    loop {
+        let here = state(joined(&["status", "--json"]).json());
+        let there = state(dev.ask(&["status", "--json"]).json());
+        if here == there && here.0 > sequence {
+            break;
+        }
+        assert!(Instant::now() < end, "{here:?} and {there:?}");
+    }
+    drop(child);
+    dev.stop();
+}
+
+/// `node run`, small.
+fn dev_node(place: &Path) -> Command {
+    let mut command = io_oi();
+    command.args(["node", "run", "--json"]).env("XDG_RUNTIME_DIR", place);
+    command.env("IO_OI_HOT_ENTRIES_MAX", "20000").env("IO_OI_WAL_SEGMENT_BYTES", "8388608");
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Ends with the test.
+struct Joined(Child);
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
 fn nobody_but_an_operator_decides() {
     let dev = Dev::start(&[]);
     dev.ask(&["genesis", "key", "stranger.key"]).expect(0);

@@ -95,7 +95,7 @@ fn refuse_orphans(dir: &Path, genesis: &Path) -> Result<(), DirectoryError> {
 }
 
 /// A cluster of one that nobody else can reach: only the key that founded it belongs there.
-fn stands_alone(genesis: &Genesis) -> bool {
+pub(crate) fn stands_alone(genesis: &Genesis) -> bool {
     genesis.members.len() == 1 && genesis.members.iter().all(|member| member.address.is_empty())
 }
 
@@ -127,8 +127,7 @@ fn count_boot(dir: &Path, is_founded: bool, floor: u32) -> Result<u32, Directory
     };
     let next = last.checked_add(1).ok_or_else(|| DirectoryError::damaged(&path, "the number is used up"))?;
     let boot = next.max(floor);
-    replace(&path, format!("{boot}\n").as_bytes(), 0o644)
-        .map_err(|error| DirectoryError::io("write", &path, error))?;
+    place_boot(dir, boot)?;
     Ok(boot)
 }
 
@@ -140,15 +139,7 @@ fn has_log(dir: &Path) -> bool {
 fn load_or_make_key(dir: &Path, is_founded: bool) -> Result<Secret, DirectoryError> {
     let path = dir.join("node.key");
     match std::fs::metadata(&path) {
-        Ok(metadata) => {
-            let mode = metadata.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(DirectoryError::KeyExposed { path, mode });
-            }
-            let text =
-                std::fs::read_to_string(&path).map_err(|error| DirectoryError::io("read", &path, error))?;
-            parse_key(&path, text.trim())
-        }
+        Ok(_) => read_key(&path),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_founded => write_key(&path),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(DirectoryError::Missing {
             path,
@@ -160,6 +151,15 @@ fn load_or_make_key(dir: &Path, is_founded: bool) -> Result<Secret, DirectoryErr
     }
 }
 
+fn read_key(path: &Path) -> Result<Secret, DirectoryError> {
+    let io = |error| DirectoryError::io("read", path, error);
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(DirectoryError::KeyExposed { path: path.to_owned(), mode });
+    }
+    parse_key(path, std::fs::read_to_string(path).map_err(io)?.trim())
+}
+
 fn parse_key(path: &Path, text: &str) -> Result<Secret, DirectoryError> {
     // Any 32 bytes in hexadecimal; the hash type happens to read exactly that.
     let bytes: io_oi_record::Hash = text.parse().map_err(|error| DirectoryError::damaged(path, error))?;
@@ -168,9 +168,34 @@ fn parse_key(path: &Path, text: &str) -> Result<Secret, DirectoryError> {
 
 fn write_key(path: &Path) -> Result<Secret, DirectoryError> {
     let secret = Secret(random()?);
-    let text = format!("{}\n", io_oi_record::Hash(secret.0));
-    replace(path, text.as_bytes(), 0o600).map_err(|error| DirectoryError::io("write", path, error))?;
+    keep_key(path, &secret)?;
     Ok(secret)
+}
+
+fn keep_key(path: &Path, secret: &Secret) -> Result<(), DirectoryError> {
+    let text = format!("{}\n", io_oi_record::Hash(secret.0));
+    replace(path, text.as_bytes(), 0o600).map_err(|error| DirectoryError::io("write", path, error))
+}
+
+/// Puts a key into a directory that has none: a copy of this file, or else a new one.
+pub(crate) fn place_key(dir: &Path, file: Option<&Path>) -> Result<NodeId, DirectoryError> {
+    let path = dir.join("node.key");
+    let secret = match file {
+        Some(file) => {
+            let secret = read_key(file)?;
+            keep_key(&path, &secret)?;
+            secret
+        }
+        None => write_key(&path)?,
+    };
+    Ok(Signer::from_secret(&secret.0).node())
+}
+
+/// Writes how often a node has started in a directory; the next start is the one after.
+pub(crate) fn place_boot(dir: &Path, boot: u32) -> Result<(), DirectoryError> {
+    let path = dir.join("boot");
+    replace(&path, format!("{boot}\n").as_bytes(), 0o644)
+        .map_err(|error| DirectoryError::io("write", &path, error))
 }
 
 fn random<const BYTES: usize>() -> Result<[u8; BYTES], DirectoryError> {
@@ -183,7 +208,8 @@ fn random<const BYTES: usize>() -> Result<[u8; BYTES], DirectoryError> {
     Ok(bytes)
 }
 
-fn load_genesis(path: &Path) -> Result<SignedGenesis, DirectoryError> {
+/// Reads a genesis that all its operators have signed.
+pub(crate) fn load_genesis(path: &Path) -> Result<SignedGenesis, DirectoryError> {
     let bytes = std::fs::read(path).map_err(|error| DirectoryError::io("read", path, error))?;
     let genesis = SignedGenesis::decode(&bytes).map_err(|error| DirectoryError::damaged(path, error))?;
     check_signatures(path, &genesis)?;
@@ -229,6 +255,12 @@ pub fn install_genesis(dir: &Path, genesis: &SignedGenesis) -> Result<(), Direct
         return Ok(());
     }
     refuse_orphans(dir, &path)?;
+    place_genesis(dir, genesis)
+}
+
+/// Writes the genesis into a directory.
+pub(crate) fn place_genesis(dir: &Path, genesis: &SignedGenesis) -> Result<(), DirectoryError> {
+    let path = dir.join("genesis");
     let bytes = genesis.encode().map_err(|error| DirectoryError::damaged(&path, error))?;
     replace(&path, &bytes, 0o644).map_err(|error| DirectoryError::io("write", &path, error))
 }

@@ -26,6 +26,8 @@ use io_oi_wal::create_directory;
 pub use identity::{Identity, install_genesis, make_key};
 pub use lock::LockError;
 
+pub(crate) use durable::{rename, replace};
+pub(crate) use identity::{load_genesis, place_boot, place_genesis, place_key, stands_alone};
 pub(crate) use promise::Promise;
 
 use lock::Lock;

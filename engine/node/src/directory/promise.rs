@@ -43,7 +43,7 @@ struct Line {
 
 impl Promise {
     /// Reads what was promised; makes the file, with nothing promised, when there is none.
-    pub(super) fn open(path: PathBuf, cluster: ClusterId) -> Result<Self, DirectoryError> {
+    pub(crate) fn open(path: PathBuf, cluster: ClusterId) -> Result<Self, DirectoryError> {
         let io = |verb, error| DirectoryError::io(verb, &path, error);
         if !path.exists() {
             let empty = [slot(Line::default(), cluster), slot(Line::default(), cluster)].concat();

@@ -3,6 +3,7 @@
 //! Invariant: nothing in the directory is changed, no node runs there meanwhile, and a block that another one superseded is
 //! not handed out.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use io_oi_node::directory::Directory;
@@ -78,13 +79,14 @@ impl History {
         let mut reader = LogReader::open(&self.log, &self.config).map_err(Failure::other)?;
         let mut visited = Ok(());
         let end = reader.visit_all(&mut |frame| {
-            if visited.is_err() || LogKind::from_number(frame.kind.0) != Some(LogKind::Block) {
-                return;
+            if LogKind::from_number(frame.kind.0) != Some(LogKind::Block) {
+                return ControlFlow::Continue(());
             }
             let block = Block::decode(frame.bytes).map_err(|error| {
                 Failure::other(format!("the block at sequence {}: {error}", frame.sequence))
             });
             visited = block.and_then(|block| visitor(&block));
+            if visited.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         end.map_err(Failure::other)?;
         visited

@@ -339,3 +339,35 @@ mod tests {
         assert!(hash_beginning("").is_err() && hash_beginning("xyz").is_err());
     }
 }
+
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    /// The directory to make.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) backup: PathBuf,
+    /// The node's directory [default: the one that its socket stands in].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Restore {
+    /// What `io_oi backup` made.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) backup: PathBuf,
+    /// The node's directory to make.
+    #[arg(value_name = "DIR", required_unless_present = "check")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Only prove what the backup holds; write nothing.
+    #[arg(long, conflicts_with_all = ["dir", "own_key"])]
+    pub(crate) check: bool,
+    /// Bring back the very node that was backed up, under its own key, from this file. Only where no quorum is left that goes
+    /// on without it: what it did after the backup is forgotten.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) own_key: Option<PathBuf>,
+}
+
+pub(crate) const RESTORE_EXAMPLE: &str = "Examples:
+  io_oi restore /backup/monday --check
+  io_oi restore /backup/monday n4                          # a new node; then: io_oi peer add
+  io_oi restore /backup/monday n1 --own-key safe/node.key  # the only node, after its disk was lost";

@@ -75,9 +75,14 @@ impl TestNode {
     }
 
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), settings)
+    }
+
+    /// In a directory that may hold a node's files already.
+    pub fn start_in(dir: TempDir, settings: &[&str]) -> Self {
         let mut all: Vec<String> = SMALL.iter().map(ToString::to_string).collect();
         all.extend(settings.iter().map(ToString::to_string));
-        let mut node = Self { dir: tempfile::tempdir().unwrap(), settings: all, child: None };
+        let mut node = Self { dir, settings: all, child: None };
         node.start_again();
         node
     }
