@@ -13,7 +13,8 @@ use crate::genesis::{check_count, check_max};
 use crate::governance::{Change, SignedGovernance};
 use crate::hash::Domain;
 use crate::ids::Hash;
-use crate::limits::{PART_BYTES_MAX, SHIPMENT_BYTES_MAX};
+use crate::limits::{OPERATOR_WRITE_BYTES_MAX, PART_BYTES_MAX, SHIPMENT_BYTES_MAX};
+use crate::proposal::{Operation, Proposal};
 
 /// The next part of a component. A component is complete once its parts, one behind the other, have its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
@@ -132,7 +133,48 @@ impl<'a> Shipment<'a> {
                     Err(EncodeError::PayloadWrong)
                 }
             }
+            Change::Write(hash) => {
+                check_count("an operator's write", self.payload.len(), OPERATOR_WRITE_BYTES_MAX)?;
+                if Domain::OperatorWrite.hash(self.payload) == hash && self.write().is_some() {
+                    Ok(())
+                } else {
+                    Err(EncodeError::PayloadWrong)
+                }
+            }
             _ => check_max("what travels with this change", self.payload.len(), 0),
         }
+    }
+
+    /// The put or delete that an operator has signed, when the change is one; its key and value stand in the payload.
+    #[must_use]
+    pub fn write(&self) -> Option<Proposal<'a>> {
+        let Change::Write(_) = self.signed.governance.change else { return None };
+        Proposal::decode(self.payload).ok().filter(|write| write.operation.has_key())
+    }
+}
+
+impl Change {
+    /// The change that writes one key, and what travels with it.
+    ///
+    /// # Errors
+    ///
+    /// When the proposal is no put or delete, or is longer than `OPERATOR_WRITE_BYTES_MAX`.
+    pub fn write(proposal: &Proposal<'_>) -> Result<(Change, Vec<u8>), EncodeError> {
+        let mut payload = alloc::vec![0; proposal.encoded_bytes()];
+        proposal.encode(&mut payload)?;
+        check_max("an operator's write", payload.len(), OPERATOR_WRITE_BYTES_MAX)?;
+        if !proposal.operation.has_key() {
+            return Err(EncodeError::PayloadWrong);
+        }
+        Ok((Change::Write(Domain::OperatorWrite.hash(&payload)), payload))
+    }
+}
+
+impl<'a> Proposal<'a> {
+    /// What an operator writes by this proposal, if it is a governance record that writes a key.
+    #[must_use]
+    #[inline]
+    pub fn operators_write(&self) -> Option<Proposal<'a>> {
+        if self.operation == Operation::Govern { Shipment::decode(self.value).ok()?.write() } else { None }
     }
 }

@@ -4,6 +4,8 @@
 //! writes are one and the same thing: there is one encoding of every list of writes. It is the encoding that the contract
 //! of the arbitrators publishes, so what a judge said stands in the log byte by byte.
 
+use alloc::vec::Vec;
+
 use crate::error::ShapeError;
 use crate::limits::{EFFECTS_BYTES_MAX, EFFECTS_MAX, KEY_BYTES_MAX, KEY_BYTES_MIN};
 
@@ -23,6 +25,16 @@ pub struct Effect<'a> {
 }
 
 impl<'a> Effect<'a> {
+    /// Writes the encoding behind what stands in `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let (value, flags) = self.value.map_or((&[][..], FLAG_DELETE), |value| (value, 0));
+        out.extend_from_slice(&(self.key.len() as u16).to_le_bytes());
+        out.extend_from_slice(&flags.to_le_bytes());
+        out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(value);
+    }
+
     /// The effect at the front of `bytes`, and what stands behind it.
     fn decode_first(bytes: &'a [u8]) -> Option<(Effect<'a>, &'a [u8])> {
         let (head, rest) = bytes.split_first_chunk::<EFFECT_HEAD_BYTES>()?;
@@ -96,7 +108,6 @@ impl<'a> Effects<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
     fn effect(key: &[u8], flags: u16, value: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::from((key.len() as u16).to_le_bytes());
@@ -118,6 +129,9 @@ mod tests {
         ];
         assert!(effects.iter().eq(expected));
         assert_eq!(effects.as_bytes(), bytes);
+        let mut again = Vec::new();
+        effects.iter().for_each(|effect| effect.encode(&mut again));
+        assert_eq!(again, bytes);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub enum Change {
     StorePart(ComponentPart),
     /// A component, whole or begun, that no prefix uses and nobody keeps any more.
     DropComponent(Hash),
+    /// A write of one key by an operator: the hash of the encoded proposal that travels beside the signed record. The judge
+    /// of the key is told that an operator proposes it.
+    Write(Hash),
 }
 
 /// A node's authority to stand for leader of a shard.

@@ -23,6 +23,8 @@ pub enum Domain {
     Arbitrator,
     /// The sorted set of (prefix, arbitrator) pairs that a header names.
     ArbitratorSet,
+    /// The encoded proposal of a write that an operator signs.
+    OperatorWrite,
     /// The replicated state of a shard, folded record by record.
     State,
 }
@@ -38,6 +40,7 @@ impl Domain {
             Domain::Evidence => b"io_oi v1 evidence               ",
             Domain::Arbitrator => b"io_oi v1 arbitrator component   ",
             Domain::ArbitratorSet => b"io_oi v1 arbitrator set         ",
+            Domain::OperatorWrite => b"io_oi v1 operator's write       ",
             Domain::State => b"io_oi v1 shard state            ",
         }
     }
@@ -63,7 +66,7 @@ impl Domain {
 mod tests {
     use super::*;
 
-    const ALL: [Domain; 9] = [
+    const ALL: [Domain; 10] = [
         Domain::Record,
         Domain::MerkleInner,
         Domain::BlockHeader,
@@ -72,6 +75,7 @@ mod tests {
         Domain::Evidence,
         Domain::Arbitrator,
         Domain::ArbitratorSet,
+        Domain::OperatorWrite,
         Domain::State,
     ];
 

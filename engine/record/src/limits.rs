@@ -6,6 +6,7 @@
 use crate::block::HEADER_BYTES;
 use crate::certificate::{CERTIFICATE_HEAD_BYTES, CERTIFICATE_VOTE_BYTES};
 use crate::component::SHIPMENT_HEAD_BYTES;
+use crate::effects::EFFECT_HEAD_BYTES;
 use crate::message::{BLOCK_MESSAGE_HEAD_BYTES, FORWARD_ENTRY_HEAD_BYTES, MESSAGE_HEAD_BYTES};
 use crate::proposal::PROPOSAL_HEAD_BYTES;
 use crate::published::PUBLISHED_HEAD_BYTES;
@@ -89,6 +90,8 @@ pub const EVIDENCE_BYTES_MAX: usize = RECORD_BYTES_MAX + 4 * 1024;
 pub const SIGNED_GOVERNANCE_BYTES_MAX: usize = GOVERNANCE_BYTES_MAX + 128;
 /// Longest part of an arbitrator's component in bytes: with the record that names it, it fits one packet.
 pub const PART_BYTES_MAX: usize = 12 * 1024;
+/// Longest write of an operator, as an encoded proposal, in bytes: its key and value stand in the record's effects, too.
+pub const OPERATOR_WRITE_BYTES_MAX: usize = EFFECTS_BYTES_MAX;
 /// Longest governance record with its signature and what travels with it, in bytes.
 pub const SHIPMENT_BYTES_MAX: usize = SHIPMENT_HEAD_BYTES + SIGNED_GOVERNANCE_BYTES_MAX + PART_BYTES_MAX;
 /// Longest component that is deployed, in bytes: what the sealed tier looks at. The standard ones take 2 to 6 KiB.
@@ -185,6 +188,10 @@ const _: () = assert!(
     "every inquiry must fit one packet"
 );
 const _: () = assert!(LIMBO_MAX < SESSIONS_MAX, "most of a full table is not in limbo");
+const _: () =
+    assert!(EFFECT_HEAD_BYTES <= PROPOSAL_HEAD_BYTES, "an operator's write fits the effects as well");
+const _: () = assert!(OPERATOR_WRITE_BYTES_MAX <= PART_BYTES_MAX && KEY_BYTES_MAX < OPERATOR_WRITE_BYTES_MAX);
+const _: () = assert!(SHIPMENT_BYTES_MAX + EFFECTS_BYTES_MAX <= VALUE_BYTES_MAX, "both stand in one record");
 const _: () = assert!(SHIPMENT_BYTES_MAX <= VALUE_BYTES_MAX, "a governance record is a record's value");
 const _: () =
     assert!(SIGNED_GOVERNANCE_BYTES_MAX <= u16::MAX as usize, "a shipment names its record's length");

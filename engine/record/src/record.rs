@@ -35,7 +35,8 @@ pub struct Record<'a> {
     pub key: &'a [u8],
     /// As in the proposal.
     pub value: &'a [u8],
-    /// What an arbitrator has written together with it: there exactly when the verdict is `AcceptWithWrites`.
+    /// What an arbitrator has written together with it, of a governance record an operator's write as well: there exactly
+    /// when the verdict is `AcceptWithWrites`.
     pub effects: Effects<'a>,
 }
 
@@ -200,7 +201,8 @@ impl<'a> Record<'a> {
         check_shape(self.operation, self.precondition, self.key, self.value)?;
         check_effects_length(self.value.len(), self.effects.as_bytes().len())?;
         let has_writes = self.verdict == Verdict::AcceptWithWrites;
-        if has_writes == self.effects.is_empty() || (has_writes && !self.operation.has_key()) {
+        let may_write = self.operation.has_key() || self.operation == Operation::Govern;
+        if has_writes == self.effects.is_empty() || (has_writes && !may_write) {
             return Err(ShapeError::EffectsMisplaced);
         }
         if self.sequence.is_none() {

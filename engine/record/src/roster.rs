@@ -244,6 +244,7 @@ impl Roster {
             Change::SetArbitrator(choice) => self.set_arbitrator(choice),
             Change::SetLimit(choice) => self.limits[limit_index(choice.limit)] = choice.value,
             Change::Bar(barring) => self.bars.push(*barring),
+            Change::Write(_) => {}
             Change::StorePart(part) if self.components.contains(&part.component) => {}
             Change::StorePart(part) => self.components.push(part.component),
             Change::DropComponent(component) => self.components.retain(|stored| stored != component),
@@ -273,6 +274,7 @@ impl Roster {
                 self.components.contains(&part.component) || self.components.len() < COMPONENTS_MAX
             }
             Change::DropComponent(component) => self.components.contains(component) && !self.uses(*component),
+            Change::Write(_) => true, // What its key's judge says of it follows from what stands there.
         }
     }
 

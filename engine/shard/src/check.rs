@@ -3,11 +3,12 @@
 //! Invariant: a record of a leader is shown only after this node has judged it itself, as far as its configuration asks
 //! for that. [P-36]
 
-use io_oi_record::{Effects, Epoch, Operation, Sequence, Verdict};
+use io_oi_record::{Effects, Epoch, Sequence, Verdict};
 
 use crate::config::Verify;
 use crate::hearing::seed_of;
 use crate::machine::Machine;
+use crate::operators::{put_to_judge, verdict_of_record};
 use crate::status::{Admission, Notice};
 
 impl Machine {
@@ -17,9 +18,11 @@ impl Machine {
         while self.checked < local {
             let sequence = self.checked.next();
             let flight = self.flights.holding(sequence).expect("what is held is unfinished");
-            let has_key = matches!(flight.record(sequence).operation, Operation::Put | Operation::Delete);
-            if flight.is_followed && has_key {
-                match self.can_judge(sequence, flight.record(sequence).key) {
+            let proposal = flight.record(sequence).proposal();
+            if flight.is_followed
+                && let Some((write, _)) = put_to_judge(&proposal)
+            {
+                match self.can_judge(sequence, write.key) {
                     Admission::Pending => return None,
                     Admission::Refused => self.withhold(sequence),
                     Admission::Admitted if self.is_verified(flight.epoch, sequence) => {
@@ -60,7 +63,8 @@ impl Machine {
     pub(crate) fn awaits_admission(&self) -> bool {
         let sequence = self.checked.next();
         let flight = self.flights.holding(sequence).expect("what is held is unfinished");
-        self.can_judge(sequence, flight.record(sequence).key) == Admission::Pending
+        let write = put_to_judge(&flight.record(sequence).proposal());
+        write.is_some_and(|(write, _)| self.can_judge(sequence, write.key) == Admission::Pending)
     }
 
     /// A leader's record that this node has no means to judge: held and acknowledged, since that is about bytes, and not
@@ -73,7 +77,8 @@ impl Machine {
             return;
         }
         let flight = self.flights.holding(sequence).expect("it was found just now");
-        let judge = self.seating(sequence).of(flight.record(sequence).key).judge;
+        let write = put_to_judge(&flight.record(sequence).proposal());
+        let judge = write.and_then(|(write, _)| self.seating(sequence).of(write.key).judge);
         if let Some(component) = judge.map(|judge| judge.component) {
             self.notices.push(Notice::CannotJudge { component, sequence });
         }
@@ -83,7 +88,14 @@ impl Machine {
     pub(crate) fn handle_judged_again(&mut self, sequence: Sequence, verdict: Verdict, effects: Effects<'_>) {
         self.checking = None;
         let flight = self.flights.holding(sequence).expect("a record that is judged again is unfinished");
-        let is_same = flight.note(sequence).verdict == verdict && flight.record(sequence).effects == effects;
+        let record = flight.record(sequence);
+        let mut written = core::mem::take(&mut self.operators_effects);
+        let (verdict, effects) = match record.proposal().operators_write() {
+            Some(write) => verdict_of_record(&write, verdict, effects, &mut written),
+            None => (verdict, effects),
+        };
+        let is_same = record.verdict == verdict && record.effects == effects;
+        self.operators_effects = written;
         self.checked = sequence;
         if !is_same {
             self.doubt_verdict(sequence);

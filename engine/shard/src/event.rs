@@ -121,8 +121,11 @@ pub enum Effect<'a> {
         seed: u64,
         /// Who proposed it.
         session: SessionId,
-        /// The proposal.
+        /// The proposal: a put or a delete.
         proposal: Proposal<'a>,
+        /// Whether an operator has signed it: its judge is told. It stands in the log of every shard; one that does not hold
+        /// its key answers [`RefusalCode::WrongShard`] as the verdict.
+        is_operator: bool,
         /// Which arbitrators decide which keys at this place; the judge of this key is admitted here.
         seating: Seating<'a>,
         /// Where it comes from.

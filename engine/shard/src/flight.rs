@@ -31,7 +31,7 @@ pub(crate) struct Note {
     pub(crate) durability: Durability,
     /// How many submissions wait for this record's answer: the first and its retries. [P-63]
     pub(crate) waiters: u32,
-    /// Whether it writes a key: accepted, and a put or a delete.
+    /// Whether it writes a key: accepted, and a put, a delete, or an operator's write.
     pub(crate) is_shown: bool,
     start: u32,
     bytes: u32,
@@ -183,7 +183,8 @@ impl Note {
             verdict: record.verdict,
             durability: record.durability,
             waiters,
-            is_shown: record.operation.has_key() && record.verdict.is_accepted(),
+            is_shown: record.operation.has_key() && record.verdict.is_accepted()
+                || !record.effects.is_empty(),
             start,
             bytes: record.encoded_bytes() as u32,
         }

@@ -257,7 +257,8 @@ impl Machine {
     pub(crate) fn follow_governance(&mut self, record: &io_oi_record::Record<'_>) -> bool {
         let judged = self.governing.rules.judge(record.value);
         match (judged, record.verdict) {
-            (Ok(shipment), Verdict::Accept) => {
+            // What its key's judge has to say is judged again by whoever shows it. [P-98]
+            (Ok(shipment), verdict) if shipment.write().is_some() || verdict == Verdict::Accept => {
                 let drawn = self.governing.append(record.sequence, shipment);
                 self.draw_from(&drawn);
                 true

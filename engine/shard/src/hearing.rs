@@ -33,6 +33,8 @@ pub struct Case<'a> {
     pub session: SessionId,
     /// What is proposed.
     pub proposal: Proposal<'a>,
+    /// Whether an operator has signed for it.
+    pub is_operator: bool,
 }
 
 /// A number that is the same on every node and different for every record: from the place in the log alone.
@@ -63,7 +65,7 @@ impl Case<'_> {
             seed: self.seed,
             proposer: self.session.node.0,
             kind: if self.proposal.operation == Operation::Delete { Context::DELETE } else { Context::PUT },
-            attrs: 0,
+            attrs: if self.is_operator { Context::OPERATOR } else { 0 },
         }
     }
 }

@@ -35,6 +35,7 @@ mod lease;
 mod machine;
 mod muteness;
 mod notices;
+mod operators;
 mod passing;
 mod peers;
 mod pending;

@@ -77,6 +77,8 @@ pub struct Machine {
     /// The highest epoch in which this node may have said anything before it lost that.
     pub(crate) lost_through: Epoch,
     pub(crate) now: Now,
+    /// What an operator's write makes of the record that carries it; a buffer.
+    pub(crate) operators_effects: Vec<u8>,
     pub(crate) sessions: Sessions,
     pub(crate) flights: Flights,
     pub(crate) pending: Pending,
@@ -233,6 +235,7 @@ impl Machine {
             lost: config.lost,
             lost_through: Epoch::NONE,
             now: Now::default(),
+            operators_effects: Vec::new(),
             sessions: Sessions::new(capacity.sessions_max, capacity.session_window, uncommitted_max),
             flights: Flights::new(capacity, has_peers),
             pending: Pending::new(),
@@ -584,7 +587,7 @@ impl Machine {
         }
         assert_eq!(self.pending.state, State::Asked, "a verdict answers the judge effect before it");
         assert_eq!(sequence, self.next_sequence(), "a verdict names the sequence that was judged");
-        self.sequence_judged(verdict, effects);
+        self.sequence_decided(verdict, effects);
     }
 
     /// The world has no room for the pending proposal: it is refused without a place. [P-64]
@@ -604,7 +607,7 @@ impl Machine {
         self.sequence_judged(verdict, Effects::NONE);
     }
 
-    fn sequence_judged(&mut self, verdict: Verdict, effects: Effects<'_>) {
+    pub(crate) fn sequence_judged(&mut self, verdict: Verdict, effects: Effects<'_>) {
         let proposal = self.pending.proposal();
         let sequence = self.flights.filled().next_sequence();
         let lies =
@@ -626,8 +629,8 @@ impl Machine {
         self.pending.state = State::Empty;
         self.counters.records += 1;
         self.checked = sequence;
-        if is_governance && verdict.is_accepted() {
-            self.append_governance(sequence);
+        if is_governance {
+            self.append_governance(sequence); // Also when an operator's write is refused: its number is used. [P-98]
         }
         self.consensus.handle_own_held(sequence);
     }

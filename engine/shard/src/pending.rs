@@ -99,7 +99,8 @@ impl Pending {
 
     /// Longest record that it can be: what its arbitrator writes with it is not known yet.
     pub(crate) fn record_bytes_max(&self) -> usize {
-        let effects_bytes = if self.operation.has_key() { EFFECTS_BYTES_MAX } else { 0 };
+        let may_write = self.operation.has_key() || self.operation == Operation::Govern;
+        let effects_bytes = if may_write { EFFECTS_BYTES_MAX } else { 0 };
         let room = VALUE_BYTES_MAX.max(self.value_bytes);
         RECORD_HEAD_BYTES + self.key_bytes + (self.value_bytes + effects_bytes).min(room)
     }

@@ -12,8 +12,8 @@ use io_oi_record::{
 
 use crate::appends::Entry;
 use crate::event::{AppendIndex, Effect, JudgeOrigin, Lane, LogKind, PublishStage};
-use crate::governing::Decision;
 use crate::machine::{Machine, Phase};
+use crate::operators::put_to_judge;
 use crate::peers::To;
 use crate::pending::State;
 use crate::replication::{NextBlock, Source};
@@ -64,18 +64,21 @@ impl Machine {
         match step {
             Step::Judge(origin) => {
                 let (session, proposal) = (self.pending.session, self.pending.proposal());
+                let (proposal, is_operator) = put_to_judge(&proposal).expect("only writes are judged");
                 let (epoch, time) = (self.flights.filled().epoch, self.flights.filled().time);
                 let sequence = self.next_sequence();
                 let (seed, seating) = (self.seed_for_judge(epoch, sequence), self.seating(sequence));
-                Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin }
+                Effect::Judge { sequence, epoch, time, seed, session, proposal, is_operator, seating, origin }
             }
             Step::JudgeAgain(sequence) => {
                 let flight = self.flights.holding(sequence).expect("a record is judged before it lands");
                 let record = flight.record(sequence);
                 let (epoch, time, session) = (flight.epoch, flight.time, record.session);
-                let (proposal, origin) = (record.proposal(), JudgeOrigin::Follower);
+                let (proposal, is_operator) =
+                    put_to_judge(&record.proposal()).expect("only writes are judged");
+                let origin = JudgeOrigin::Follower;
                 let (seed, seating) = (self.seed_for_judge(epoch, sequence), self.seating(sequence));
-                Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin }
+                Effect::Judge { sequence, epoch, time, seed, session, proposal, is_operator, seating, origin }
             }
             Step::AppendNote(place) => append(place, &self.note_bytes),
             Step::AppendLong(place, bytes) => append(place, &self.long_bytes[..bytes]),
@@ -216,36 +219,32 @@ impl Machine {
         }
         self.open_block();
         if self.pending.operation() == Operation::Govern {
-            self.sequence_governance();
-            return None;
+            return self.next_governance();
         }
         if self.pending.operation().has_key() {
-            match self.can_judge(self.next_sequence(), self.pending.proposal().key) {
-                Admission::Pending => return None,
-                Admission::Refused => {
-                    self.decline_pending(RefusalCode::ArbitratorNotAdmitted);
-                    return None;
-                }
-                Admission::Admitted => {}
-            }
-            self.pending.state = State::Asked;
-            let origin =
-                if self.pending.from.is_none() { JudgeOrigin::Local } else { JudgeOrigin::Forwarded };
-            return Some(Step::Judge(origin));
+            return self.ask_judge();
         }
         self.sequence_pending(Verdict::Accept);
         None
     }
 
-    /// A governance record needs no world to be judged. [P-90]
-    fn sequence_governance(&mut self) {
-        match self.decide_governance() {
-            Decision::Accept => self.sequence_pending(Verdict::Accept),
-            Decision::Decline(code) => self.decline_pending(code),
+    /// The pending write is put to its judge, if that can be run here. [P-97]
+    pub(crate) fn ask_judge(&mut self) -> Option<Step> {
+        let (write, _) = put_to_judge(&self.pending.proposal()).expect("only writes are judged");
+        match self.can_judge(self.next_sequence(), write.key) {
+            Admission::Pending => return None,
+            Admission::Refused => {
+                self.decline_pending(RefusalCode::ArbitratorNotAdmitted);
+                return None;
+            }
+            Admission::Admitted => {}
         }
+        self.pending.state = State::Asked;
+        let origin = if self.pending.from.is_none() { JudgeOrigin::Local } else { JudgeOrigin::Forwarded };
+        Some(Step::Judge(origin))
     }
 
-    fn decline_pending(&mut self, code: RefusalCode) {
+    pub(crate) fn decline_pending(&mut self, code: RefusalCode) {
         let sequence = self.next_sequence();
         self.pending.state = State::Asked;
         self.handle_declined(sequence, code);

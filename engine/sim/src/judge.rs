@@ -7,7 +7,10 @@ use io_oi_arbitrator_sdk::Effects as Writes;
 use io_oi_arbitrator_sdk::{Arbitrator, CellReader, Context, Decision, Manifest, ReadSet};
 use io_oi_record::governance::{ArbitratorChoice, Change};
 use io_oi_record::hash::Domain;
-use io_oi_record::{ArbitratorCode, ComponentPart, Effects, Hash, JudgeVersions, Sequence, Verdict};
+use io_oi_record::{
+    ArbitratorCode, ComponentPart, Durability, Effects, Hash, JudgeVersions, Operation, Precondition,
+    Proposal, Sequence, SessionSequence, Verdict,
+};
 use io_oi_shard::Seating;
 use io_oi_shard::hearing::{Arbiter, Case, Cells, Found, Hearing, Part, Said};
 
@@ -40,10 +43,36 @@ pub(crate) fn component() -> Hash {
 }
 
 /// The bytes that travel with a change.
-pub(crate) fn payload_of(change: &Change) -> &'static [u8] {
-    let Change::StorePart(named) = change else { return &[] };
-    let is_it = |part: &&&[u8]| ComponentPart::of(component(), part) == *named;
-    PARTS.iter().find(is_it).expect("the operator stores one component")
+pub(crate) fn payload_of(change: &Change) -> Vec<u8> {
+    match change {
+        Change::StorePart(named) => {
+            let is_it = |part: &&&[u8]| ComponentPart::of(component(), part) == *named;
+            PARTS.iter().find(is_it).expect("the operator stores one component").to_vec()
+        }
+        Change::Write(_) => {
+            let mut writes = (0..OPERATOR_WRITES).map(operators_write);
+            writes.find(|(known, _)| known == change).expect("the operator writes these alone").1
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// How many different writes the operator makes.
+pub(crate) const OPERATOR_WRITES: u64 = 9;
+
+/// A write of the operator: puts, removals, and some that want the key to be absent. No client writes these keys.
+pub(crate) fn operators_write(number: u64) -> (Change, Vec<u8>) {
+    let (key, value) = (format!("operator/{}", number % 2), number.to_le_bytes());
+    let is_delete = number % 4 == 2;
+    let write = Proposal {
+        session_sequence: SessionSequence(number + 1),
+        operation: if is_delete { Operation::Delete } else { Operation::Put },
+        precondition: if number % 3 == 1 { Precondition::Absent } else { Precondition::None },
+        durability: Durability::DiskQuorum,
+        key: key.as_bytes(),
+        value: if is_delete { &[] } else { &value },
+    };
+    Change::write(&write).expect("it is short")
 }
 
 /// Counts in a node's cell what its clients were allowed to write; refuses one proposal in eight, and puts another off, by

@@ -31,7 +31,11 @@ pub(crate) struct Decided {
     pub(crate) verdict: Verdict,
     pub(crate) epoch: Epoch,
     pub(crate) time: Nanos,
+    /// Whether an operator has signed what is written.
+    pub(crate) is_operators: bool,
     pub(crate) key: Vec<u8>,
+    /// What was proposed for the key (`None`: its removal).
+    pub(crate) value: Option<Vec<u8>>,
     /// What an arbitrator has written with it.
     pub(crate) effects: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// What the log makes of its place.
@@ -90,7 +94,11 @@ impl Truth {
                 versions.push((record.sequence, write.value.map(<[u8]>::to_vec)));
             }
             let is_judged = self.is_judged;
-            if record.operation == Operation::Govern && record.verdict.is_accepted() {
+            let operators_write = record.proposal().operators_write();
+            // What an operator writes has its number, whatever its judge says of it.
+            if record.operation == Operation::Govern
+                && (record.verdict.is_accepted() || operators_write.is_some())
+            {
                 let shipment = Shipment::decode(record.value);
                 if let Ok(Shipment { signed, .. }) = shipment {
                     if let Change::SetArbitrator(choice) = &signed.governance.change {
@@ -99,16 +107,19 @@ impl Truth {
                     self.changes.push(signed.governance);
                 }
             }
+            let written = operators_write.unwrap_or_else(|| record.proposal());
             self.records.push(Decided {
                 sequence: record.sequence,
                 session: record.session,
                 session_sequence: record.session_sequence,
                 operation: record.operation,
-                precondition: record.precondition,
+                is_operators: operators_write.is_some(),
+                precondition: written.precondition,
                 verdict: record.verdict,
                 epoch: header.epoch,
                 time: header.time,
-                key: record.key.to_vec(),
+                key: written.key.to_vec(),
+                value: (written.operation == Operation::Put).then(|| written.value.to_vec()),
                 effects: record
                     .effects
                     .iter()

@@ -187,18 +187,32 @@ impl Process {
                 return Err(killed);
             }
             match effect {
-                Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin } => {
+                Effect::Judge {
+                    sequence,
+                    epoch,
+                    time,
+                    seed,
+                    session,
+                    proposal,
+                    is_operator,
+                    seating,
+                    origin,
+                } => {
                     look_for_room(&mut self.wal);
                     let full = origin == JudgeOrigin::Forwarded && self.wal.room_bytes() < LOG_RESERVE_BYTES;
                     let newest = self.hot.newest(proposal.key).filter(|newest| newest.value.is_some());
                     let newest = newest.map(|newest| Sequence(newest.sequence));
-                    let case = Case { sequence, epoch, time, seed, session, proposal };
+                    let case = Case { sequence, epoch, time, seed, session, proposal, is_operator };
                     let (verdict, effects) = match precondition_verdict(&proposal, newest) {
                         Verdict::Accept => self.judges.judge(&case, seating, &self.hot),
                         refused => (refused, Effects::NONE),
                     };
                     if let Verdict::Refuse(RefusalCode::Arbitrator(_)) = verdict {
-                        io.sights.see(Sight::ArbitratorRefusal);
+                        io.sights.see(if is_operator {
+                            Sight::OperatorRefused
+                        } else {
+                            Sight::ArbitratorRefusal
+                        });
                     }
                     if full && proposal.operation.has_key() {
                         let code = RefusalCode::DiskFull;

@@ -115,6 +115,10 @@ pub(crate) enum Fault {
     Seat {
         is_seated: bool,
     },
+    /// The operator writes three keys himself, beginning with that write of his.
+    Write {
+        first: u64,
+    },
     /// The operator removes a member.
     Remove {
         who: Who,
@@ -229,6 +233,8 @@ impl Scenario {
         if wishes.is_judged {
             let at = |eighth: u64, is_seated| (scenario.calm_at / 8 * eighth, Fault::Seat { is_seated });
             scenario.faults.extend([at(1, true), at(5, false), at(7, true)]);
+            let writes = |eighth: u64| (scenario.calm_at / 8 * eighth, Fault::Write { first: eighth });
+            scenario.faults.extend([writes(2), writes(4), writes(6)]);
         }
         scenario.rot_all(&mut Random::new(seed).fork("rot of all"));
         scenario

@@ -56,6 +56,10 @@ sights! {
     FlushFailed = "a flush fails";
     /// A disk was full.
     DiskFull = "a disk is full";
+    /// An operator wrote a key himself.
+    OperatorWrite = "an operator writes a key";
+    /// A judge refused what an operator wrote.
+    OperatorRefused = "an operator's write is refused";
     /// An arbitrator was seated, or taken away.
     Seated = "an arbitrator is seated";
     /// An arbitrator refused a proposal.

@@ -8,7 +8,8 @@ const SEEDS: u64 = 60;
 const SEEDS_JUDGED: u64 = 30;
 
 /// What only happens where somebody judges.
-const JUDGED: &[Sight] = &[Sight::Seated, Sight::ArbitratorRefusal];
+const JUDGED: &[Sight] =
+    &[Sight::Seated, Sight::ArbitratorRefusal, Sight::OperatorWrite, Sight::OperatorRefused];
 
 /// Too rare for so few seeds; sweeps meet them.
 const RARE: &[Sight] = &[Sight::DiskFullRefusal, Sight::ConvictedInTime];

@@ -134,16 +134,17 @@ fn submit(
     kept: &Kept,
     patience: Duration,
 ) -> Result<Vec<(u16, Receipt)>, Failure> {
-    let mut receipts = Vec::new();
+    let (mut receipts, mut verdict) = (Vec::new(), None);
     for shard in status.shards.iter().filter(|shard| shard.governance < kept.signed.governance.number) {
         let submission = Submission { shard: ShardId(shard.shard), signed: kept.bytes.clone() };
         let receipt = ask(view, submission, patience)?;
-        if let Outcome::Refused(code) = receipt.outcome {
-            return Err(refused(shard.shard, code));
+        match receipt.outcome {
+            Outcome::Accepted => receipts.push((shard.shard, receipt)),
+            Outcome::Refused(code) if is_used_up(&receipt) => verdict = Some(refused(shard.shard, code)),
+            Outcome::Refused(code) => return Err(refused(shard.shard, code)),
         }
-        receipts.push((shard.shard, receipt));
     }
-    Ok(receipts)
+    verdict.map_or(Ok(receipts), Err)
 }
 
 /// Submits until it is decided: what no quorum could decide yet may be submitted again, its number makes it the same.
@@ -169,6 +170,11 @@ fn ask(view: &View, submission: Submission, patience: Duration) -> Result<Receip
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Whether the decision stands although it is refused: a judge's word about an operator's write has its place in the log.
+fn is_used_up(receipt: &Receipt) -> bool {
+    !receipt.sequence.is_none()
 }
 
 /// Refusals that say "not now" and left no trace.
@@ -269,7 +275,10 @@ impl Archive {
                     ));
                 };
                 let submission = Submission { shard: ShardId(shard.shard), signed: kept.bytes };
-                if let Outcome::Refused(code) = ask(view, submission, patience)?.outcome {
+                let receipt = ask(view, submission, patience)?;
+                if let Outcome::Refused(code) = receipt.outcome
+                    && !is_used_up(&receipt)
+                {
                     return Err(refused(shard.shard, code));
                 }
             }
@@ -326,6 +335,7 @@ pub(crate) fn describe(change: &Change) -> String {
         Change::DropComponent(component) => {
             format!("drop component {}", crate::view::short(&component.to_string()))
         }
+        Change::Write(_) => "write a key".to_owned(),
         Change::SetLimit(_) => "set a limit".to_owned(),
     }
 }

@@ -136,11 +136,20 @@ impl World {
     pub(super) fn perform_all(&mut self, machine: &mut Machine, now: Now) {
         loop {
             while let Some(effect) = machine.poll_effect() {
-                if let Effect::Judge { sequence, epoch, time, seed, session, proposal, seating, origin } =
-                    effect
+                if let Effect::Judge {
+                    sequence,
+                    epoch,
+                    time,
+                    seed,
+                    session,
+                    proposal,
+                    is_operator,
+                    seating,
+                    origin,
+                } = effect
                 {
-                    let case = Case { sequence, epoch, time, seed, session, proposal };
-                    let event = match self.admit_judged(origin, &proposal) {
+                    let case = Case { sequence, epoch, time, seed, session, proposal, is_operator };
+                    let event = match self.admit_judged(origin, &case) {
                         Ok(()) => self.judge(&case, seating, origin),
                         Err(code) => Event::Declined { sequence, code },
                     };
@@ -172,12 +181,20 @@ impl World {
 
     /// Room for what comes from elsewhere, or has waited since it was admitted. A leader's block has its place already.
     #[inline]
-    fn admit_judged(&mut self, origin: JudgeOrigin, proposal: &Proposal<'_>) -> Result<(), RefusalCode> {
-        if origin == JudgeOrigin::Follower || std::mem::take(&mut self.is_admitted) {
+    fn admit_judged(&mut self, origin: JudgeOrigin, case: &Case<'_>) -> Result<(), RefusalCode> {
+        // What an operator signed was let in as governance: there may be no room for what it writes.
+        let was_admitted = std::mem::take(&mut self.is_admitted) && !case.is_operator;
+        if origin == JudgeOrigin::Follower || was_admitted || self.is_elsewhere(case) {
             return Ok(());
         }
         self.note_log_room();
-        self.gate.admit_to_order(proposal, HotAndKeys { hot: &mut self.hot, keys: &self.keys })
+        self.gate.admit_to_order(&case.proposal, HotAndKeys { hot: &mut self.hot, keys: &self.keys })
+    }
+
+    /// Whether it is an operator's write to a key of another shard: it stands in the log of every one.
+    #[inline]
+    fn is_elsewhere(&self, case: &Case<'_>) -> bool {
+        case.is_operator && !self.keys.holds(case.proposal.key)
     }
 
     /// Whether a proposal that was never seen may be sequenced.
@@ -285,6 +302,10 @@ impl World {
     #[inline]
     fn judge(&mut self, case: &Case<'_>, seating: Seating<'_>, origin: JudgeOrigin) -> Event<'_> {
         let sequence = case.sequence;
+        if self.is_elsewhere(case) {
+            let verdict = Verdict::Refuse(RefusalCode::WrongShard);
+            return Event::Judged { sequence, verdict, effects: Effects::NONE };
+        }
         let newest = self.hot.newest(case.proposal.key).filter(|newest| !newest.deleted);
         let newest = newest.map(|newest| Sequence(newest.stamp.sequence.0));
         let (verdict, effects) = match precondition_verdict(&case.proposal, newest) {

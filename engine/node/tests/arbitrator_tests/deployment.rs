@@ -6,12 +6,10 @@ use std::time::Instant;
 
 use io_oi_guests::prebuilt;
 use io_oi_record::attach::{Inquiry, Submission};
-use io_oi_record::governance::{ArbitratorChoice, Change, Governance, SignedGovernance};
+use io_oi_record::governance::{ArbitratorChoice, Change};
 use io_oi_record::hash::Domain;
 use io_oi_record::limits::PART_BYTES_MAX;
-use io_oi_record::{
-    ComponentPart, Hash, JudgeVersions, Nanos, Outcome, Receipt, RefusalCode, ShardId, Shipment,
-};
+use io_oi_record::{ComponentPart, Hash, JudgeVersions, Outcome, Receipt, RefusalCode, ShardId};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
@@ -61,15 +59,7 @@ impl Cluster {
     fn try_decide(&self, change: &Change, payload: &[u8]) -> Option<Receipt> {
         let leader = self.leader(0)?;
         let number = self.status(leader, 0)?.governance + 1;
-        let governance = Governance {
-            cluster: self.genesis.genesis.cluster(),
-            number,
-            time: Nanos(number),
-            change: change.clone(),
-            operator: self.operator.operator(),
-        };
-        let signed = SignedGovernance::sign(governance, &self.operator);
-        let signed = Shipment { signed, payload }.encode().expect("within the limits");
+        let signed = self.signed_shipment(number, change.clone(), payload);
         let answer = self.ask(leader, Inquiry::Govern(Submission { shard: ShardId(0), signed }))?;
         Some(Receipt::decode(&answer).expect("a receipt"))
     }

@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, Plan};
 use crate::deployment::component;
 use crate::support::soon;
 
-const ACCOUNT: &[u8] = b"ord/acct7/";
+pub(crate) const ACCOUNT: &[u8] = b"ord/acct7/";
 
 /// Sends so many orders, one after the other, and holds each answer against the model.
 fn trade(
@@ -44,7 +44,7 @@ pub(crate) fn send(client: &mut Client, key: &[u8], value: &[u8]) -> Receipt {
 }
 
 /// The account as a node shows it.
-fn account_at(cluster: &Cluster, place: usize) -> Account {
+pub(crate) fn account_at(cluster: &Cluster, place: usize) -> Account {
     let table = cluster.committed_table(place);
     let (_, value) = table.get(ACCOUNT).expect("the account exists");
     Account::decode(value).expect("an account's cell")

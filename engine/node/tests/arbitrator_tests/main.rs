@@ -14,6 +14,7 @@ mod accounts;
 mod deployment;
 mod life_cycle;
 mod limits_are_enforced;
+mod operators_set_limits;
 #[cfg(feature = "planted")]
 mod who_tampers;
 

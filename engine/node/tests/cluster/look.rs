@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use io_oi_record::attach::{Inquiry, Submission};
 use io_oi_record::governance::{Change, Governance, SignedGovernance};
-use io_oi_record::{Nanos, NodeId, Receipt, ShardId};
+use io_oi_record::{Nanos, NodeId, Receipt, ShardId, Shipment};
 use serde_json::Value;
 
 use super::Cluster;
@@ -136,6 +136,11 @@ impl Cluster {
 
     /// An operator's decision, numbered, signed and encoded.
     pub(crate) fn signed_change(&self, number: u64, change: Change) -> Vec<u8> {
+        self.signed_shipment(number, change, &[])
+    }
+
+    /// The same, with what travels with it.
+    pub(crate) fn signed_shipment(&self, number: u64, change: Change, payload: &[u8]) -> Vec<u8> {
         let governance = Governance {
             cluster: self.genesis.genesis.cluster(),
             number,
@@ -143,7 +148,8 @@ impl Cluster {
             change,
             operator: self.operator.operator(),
         };
-        SignedGovernance::sign(governance, &self.operator).encode().unwrap()
+        let signed = SignedGovernance::sign(governance, &self.operator);
+        Shipment { signed, payload }.encode().unwrap()
     }
 
     /// Brings an operator's decision to one node.

@@ -190,6 +190,19 @@ pub(crate) fn shipment() -> Shipment<'static> {
     Shipment { signed: SignedGovernance::sign(governance, &operator()), payload: PART }
 }
 
+/// An operator's write, and what travels with it.
+pub(crate) fn operators_write() -> (Change, Vec<u8>) {
+    let write = Proposal {
+        session_sequence: SessionSequence(4),
+        operation: Operation::Put,
+        precondition: Precondition::SequenceIs(Sequence(9)),
+        durability: Durability::DiskQuorum,
+        key: b"ord/acct7/",
+        value: b"limits",
+    };
+    Change::write(&write).expect("short")
+}
+
 pub(crate) fn changes() -> Vec<(&'static str, Change)> {
     let node = Signer::from_secret(&[4; 32]).node();
     let member = Member { node, name: "gamma".into(), address: "gamma.example:7100".into() };
@@ -208,6 +221,7 @@ pub(crate) fn changes() -> Vec<(&'static str, Change)> {
         ("governance_store_part", Change::StorePart(ComponentPart::of(component, PART))),
         ("governance_drop_component", Change::DropComponent(component)),
         ("governance_set_limit", Change::SetLimit(LimitChoice { limit: Limit::ValueBytes, value: 4096 })),
+        ("governance_write", operators_write().0),
         ("governance_bar", Change::Bar(Barring { node, evidence: Hash([9; 32]) })),
     ]
 }

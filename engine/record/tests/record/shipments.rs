@@ -1,8 +1,13 @@
 //! A governance record and the bytes that travel with it: nothing but what was signed for is read.
 
 use io_oi_record::governance::{Change, Governance};
-use io_oi_record::limits::{PART_BYTES_MAX, SHIPMENT_BYTES_MAX};
-use io_oi_record::{ComponentPart, DecodeError, EncodeError, Hash, Noun, Shipment, SignedGovernance};
+use io_oi_record::hash::Domain;
+use io_oi_record::limits::{OPERATOR_WRITE_BYTES_MAX, PART_BYTES_MAX, SHIPMENT_BYTES_MAX};
+use io_oi_record::proposal::PROPOSAL_HEAD_BYTES;
+use io_oi_record::{
+    ComponentPart, DecodeError, Durability, EncodeError, Hash, Noun, Operation, Precondition, Proposal,
+    SessionSequence, Shipment, SignedGovernance,
+};
 
 use crate::corpus::{self, PART, operator, shipment};
 
@@ -35,6 +40,47 @@ fn a_part_is_never_without_its_bytes_and_nothing_else_has_any() {
     let bytes = plain.encode().expect("valid");
     assert_eq!(SignedGovernance::decode(&bytes), Ok(corpus::signed_governance()));
     assert_eq!(Shipment::decode(&bytes), Ok(plain));
+}
+
+#[test]
+fn an_operator_signs_for_one_short_put_or_delete_and_its_bytes() {
+    let (change, payload) = corpus::operators_write();
+    let signed = SignedGovernance::sign(corpus::governance(change), &operator());
+    let good = Shipment { signed: signed.clone(), payload: &payload };
+    let bytes = good.encode().expect("valid");
+    let read = Shipment::decode(&bytes).expect("valid");
+    assert_eq!(
+        read.write().map(|write| (write.key, write.value)),
+        Some((&b"ord/acct7/"[..], &b"limits"[..]))
+    );
+    assert_eq!(Shipment { signed, payload: PART }.encode(), Err(EncodeError::PayloadWrong));
+    let open =
+        Proposal { session_sequence: SessionSequence::NONE, operation: Operation::OpenSession, ..plain() };
+    let mut payload = vec![0; open.encoded_bytes()];
+    open.encode(&mut payload).expect("well-shaped");
+    let change = Change::Write(Domain::OperatorWrite.hash(&payload));
+    let signed = SignedGovernance::sign(corpus::governance(change), &operator());
+    assert_eq!(
+        Shipment { signed, payload: &payload }.encode(),
+        Err(EncodeError::PayloadWrong),
+        "no write at all"
+    );
+    assert_eq!(Change::write(&open), Err(EncodeError::PayloadWrong));
+    let value = vec![7; OPERATOR_WRITE_BYTES_MAX - PROPOSAL_HEAD_BYTES - 1];
+    let longest = Proposal { operation: Operation::Put, key: b"k", value: &value, ..plain() };
+    assert!(Change::write(&longest).is_ok());
+    assert!(matches!(Change::write(&Proposal { key: b"kk", ..longest }), Err(EncodeError::TooLong { .. })));
+}
+
+fn plain() -> Proposal<'static> {
+    Proposal {
+        session_sequence: SessionSequence(1),
+        operation: Operation::Delete,
+        precondition: Precondition::None,
+        durability: Durability::DiskQuorum,
+        key: b"",
+        value: b"",
+    }
 }
 
 #[test]

@@ -62,7 +62,9 @@ impl Follower {
                     self.appended.push(kind);
                     event = Some(Event::Durable { through: AppendIndex(index.0) });
                 }
-                Some(Effect::Publish { record, .. }) => self.shown.push(record.key.to_vec()),
+                Some(Effect::Publish { record, .. }) => {
+                    self.shown.extend(record.writes().map(|write| write.key.to_vec()));
+                }
                 Some(Effect::Send { to, bytes, .. }) => self.sent.push((to, bytes.to_vec())),
                 Some(_) => {}
             }

@@ -47,6 +47,8 @@ pub struct World {
     pub replies: Vec<(SessionId, Receipt)>,
     pub judged: Vec<Sequence>,
     pub wake_at: Option<Nanos>,
+    /// What an operator writes belongs to another shard.
+    pub is_elsewhere: bool,
     /// Debug form of every effect, for comparing runs.
     pub trace: Vec<String>,
     pub keeps_trace: bool,
@@ -140,6 +142,7 @@ impl World {
             replies: Vec::new(),
             judged: Vec::new(),
             wake_at: None,
+            is_elsewhere: false,
             trace: Vec::new(),
             keeps_trace: false,
         }
@@ -216,6 +219,11 @@ impl World {
                 self.trace.push(format!("{effect:?}"));
             }
             match effect {
+                Effect::Judge { sequence, is_operator: true, .. } if self.is_elsewhere => {
+                    let verdict = Verdict::Refuse(RefusalCode::WrongShard);
+                    let effects = io_oi_record::Effects::NONE;
+                    self.machine.handle(Now::at(self.now), Event::Judged { sequence, verdict, effects });
+                }
                 Effect::Judge { sequence, proposal, .. } => {
                     let newest = self.newest.get(proposal.key).filter(|(_, is_there)| *is_there);
                     let verdict = precondition_verdict(&proposal, newest.map(|(sequence, _)| *sequence));
@@ -230,17 +238,21 @@ impl World {
                     assert_eq!(index.0, (self.log.len() - self.recovered) as u64, "indexes are dense");
                 }
                 Effect::Publish { stage, record, .. } => {
-                    let value = (record.operation == Operation::Put).then(|| record.value.to_vec());
-                    let newest = self.newest.entry(record.key.to_vec()).or_default();
-                    if record.sequence >= newest.0 {
-                        *newest = (record.sequence, value.is_some());
+                    for write in record.writes() {
+                        let (key, value) = (write.key.to_vec(), write.value.map(<[u8]>::to_vec));
+                        let newest = self.newest.entry(key.clone()).or_default();
+                        if record.sequence >= newest.0 {
+                            *newest = (record.sequence, value.is_some());
+                        }
+                        if stage == PublishStage::Committed {
+                            let before = self.committed.insert(key.clone(), (record.sequence, value.clone()));
+                            assert!(
+                                before.is_none_or(|(sequence, _)| sequence < record.sequence),
+                                "in order"
+                            );
+                        }
+                        self.shown.push((stage, key, value, record.sequence));
                     }
-                    if stage == PublishStage::Committed {
-                        let before =
-                            self.committed.insert(record.key.to_vec(), (record.sequence, value.clone()));
-                        assert!(before.is_none_or(|(sequence, _)| sequence < record.sequence), "in order");
-                    }
-                    self.shown.push((stage, record.key.to_vec(), value, record.sequence));
                 }
                 Effect::Reply { session, receipt } => self.replies.push((session, receipt)),
                 Effect::Wake { at } => self.wake_at = Some(at),

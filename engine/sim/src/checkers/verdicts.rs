@@ -37,7 +37,7 @@ pub(crate) struct Verdicts {
 impl Verdicts {
     /// A record is decided: is the verdict that of the world's own judge?
     pub(super) fn check_record(truth: &Truth, record: &Decided) -> Finding {
-        if !record.operation.has_key() {
+        if !record.operation.has_key() && !record.is_operators {
             return Ok(());
         }
         let before = Sequence(record.sequence.0 - 1);
@@ -52,6 +52,13 @@ impl Verdicts {
             (false, _) => (Verdict::Refuse(RefusalCode::PreconditionFailed), Vec::new()),
             (true, false) => (Verdict::Accept, Vec::new()),
             (true, true) => by_the_ledger(truth, record),
+        };
+        let (expected, effects) = if record.is_operators && expected.is_accepted() {
+            // The record writes no key of its own: what the operator writes stands before what the judge adds.
+            let own = (record.key.clone(), record.value.clone());
+            (Verdict::AcceptWithWrites, [vec![own], effects].concat())
+        } else {
+            (expected, effects)
         };
         if record.verdict == expected && record.effects == effects {
             return Ok(());

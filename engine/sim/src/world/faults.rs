@@ -71,6 +71,7 @@ impl World {
             }
             Fault::Join { promote_after_ns } => self.join(promote_after_ns),
             Fault::Seat { is_seated } => self.seat(is_seated),
+            Fault::Write { first } => self.write_some(first),
             Fault::Remove { who } => {
                 let node = self.whom(who);
                 self.wish(Change::Remove(self.nodes[node].identity.node));

@@ -111,7 +111,7 @@ impl World {
             precondition: Precondition::None,
             durability: Durability::DiskQuorum,
             key: Vec::new(),
-            value: Shipment { signed, payload }.encode().expect("a change of one member is short"),
+            value: Shipment { signed, payload: &payload }.encode().expect("a change of one member is short"),
         }
     }
 
@@ -185,6 +185,7 @@ impl World {
             }
             Change::Appoint(appointment) => self.appointed = index(&appointment.node),
             Change::SetArbitrator(_) => self.sights.see(Sight::Seated),
+            Change::Write(_) => self.sights.see(Sight::OperatorWrite),
             Change::SetLimit(_) | Change::StorePart(_) | Change::DropComponent(_) => {}
         }
     }
@@ -206,6 +207,12 @@ impl World {
         judge::deployment().skip(if is_stored { 2 } else { 0 }).for_each(|change| self.wish(change));
     }
 
+    /// The operator writes a few keys himself.
+    pub(super) fn write_some(&mut self, first: u64) {
+        (first..first + 3)
+            .for_each(|number| self.wish(judge::operators_write(number % judge::OPERATOR_WRITES).0));
+    }
+
     /// A node to appoint; it votes and can speak.
     pub(super) fn appoint(&mut self, node: usize) {
         let it = &self.nodes[node];
@@ -218,7 +225,9 @@ impl World {
     /// In the calm a leader is appointed if the one who should lead cannot.
     pub(super) fn appoint_somebody(&mut self) {
         // Whoever's cluster has no leader thinks of that first: an arbitrator would wait for one, and everything behind it.
-        let is_seating = |change: &Change| matches!(change, Change::StorePart(_) | Change::SetArbitrator(_));
+        let is_seating = |change: &Change| {
+            matches!(change, Change::StorePart(_) | Change::SetArbitrator(_) | Change::Write(_))
+        };
         if self.operator.wishes.front().is_some_and(is_seating) {
             self.operator.tries = 0;
         }

@@ -134,6 +134,7 @@ impl Again<'_> {
             seed: seed_of(history.cluster, header.shard, header.epoch, record.sequence),
             session: record.session,
             proposal: record.proposal(),
+            is_operator: false,
         };
         case.context()
     }
@@ -174,9 +175,7 @@ impl Again<'_> {
     }
 
     fn apply(&mut self, record: &Record<'_>) {
-        if !record.verdict.is_accepted() || !record.operation.has_key() {
-            return;
-        }
+        // What an operator wrote himself stands, as what the house decided does.
         for write in record.writes().filter(|write| write.key.starts_with(self.prefix)) {
             match write.value {
                 Some(value) => {
