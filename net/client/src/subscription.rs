@@ -2,7 +2,7 @@
 //!
 //! Invariant: between two changes of one shard nothing is missing unless a `Gap` stands between them.
 
-use io_oi_record::{Epoch, Nanos, Published, Record, Sequence, ShardId};
+use io_oi_record::{Epoch, Nanos, Operation, Published, Record, Sequence, ShardId};
 use io_oi_shm::feed::{self, Next};
 
 use crate::door::open_feed;
@@ -19,7 +19,7 @@ pub enum Change<'a> {
         epoch: Epoch,
         /// Its time: when its block was begun by the leader.
         time: Nanos,
-        /// The record: put or delete, accepted.
+        /// The record, accepted: a put, a delete, or a decision by which an operator writes a key.
         record: Record<'a>,
     },
     /// Changes were missed here: read what matters anew (`Client::get_committed`), then go on.
@@ -135,8 +135,12 @@ impl Subscription {
                     let Published { epoch, time, record } =
                         Published::decode(&self.frame[..bytes]).map_err(unreadable)?;
                     *last = record.sequence;
-                    let is_wanted = record.verdict.is_accepted() && record.operation.has_key();
-                    if is_wanted && record.key.starts_with(&self.prefix) {
+                    // An operator's write has no key of its own: what it writes stands in its effects.
+                    let is_wanted = match record.operation {
+                        Operation::Govern => record.writes().any(|write| write.key.starts_with(&self.prefix)),
+                        operation => operation.has_key() && record.key.starts_with(&self.prefix),
+                    };
+                    if is_wanted && record.verdict.is_accepted() {
                         visit(Change::Record { shard, epoch, time, record });
                         *count += 1;
                     }

@@ -72,13 +72,15 @@ fn tell_absence(client: &mut Client, output: Output, was_attached: &mut bool) ->
 fn line(change: &Change<'_>, form: &Form) -> Option<(Map<String, Value>, String)> {
     match change {
         Change::Record { shard, epoch, time, record } => {
-            let mut object = key_object(record.key, form);
-            let (operation, text) = match record.operation {
+            let proposal = record.proposal();
+            let written = proposal.operators_write().unwrap_or(proposal);
+            let mut object = key_object(written.key, form);
+            let (operation, text) = match written.operation {
                 Operation::Put => {
-                    insert_bytes(&mut object, "value", record.value, form);
-                    ("put", format!("{} = {}", shown(record.key, form), shown(record.value, form)))
+                    insert_bytes(&mut object, "value", written.value, form);
+                    ("put", format!("{} = {}", shown(written.key, form), shown(written.value, form)))
                 }
-                Operation::Delete => ("delete", format!("{} deleted", shown(record.key, form))),
+                Operation::Delete => ("delete", format!("{} deleted", shown(written.key, form))),
                 _ => return None, // The house's own records carry no key.
             };
             object.insert("operation".to_owned(), operation.into());
