@@ -185,7 +185,7 @@ pub(crate) fn stage_word(stage: Visible) -> &'static str {
 }
 
 /// The whole standard input, but never more than a value can hold and one byte that proves it is too long.
-fn standard_input(form: &Form) -> Result<Vec<u8>, Failure> {
+pub(crate) fn standard_input(form: &Form) -> Result<Vec<u8>, Failure> {
     let limit = if form.hex { 4 * VALUE_BYTES_MAX as u64 } else { VALUE_BYTES_MAX as u64 + 1 };
     let mut value = Vec::new();
     let read = std::io::stdin().lock().take(limit).read_to_end(&mut value);

@@ -90,6 +90,48 @@ fn a_judge_decides_from_its_deployment_on_until_another_one_does() {
     put(&node, 0).expect(0);
 }
 
+/// An account of `risk-limit`: nothing dearer than 100, no order above `order_max`, everything else as good as unlimited.
+fn account(order_max: u64) -> String {
+    let much = (u64::MAX / 2).to_le_bytes();
+    let begin =
+        [&[1, 0, 0, 0][..], &10_000_u32.to_le_bytes(), &50_u64.to_le_bytes(), &order_max.to_le_bytes()];
+    let limits = [&much[..], &much, &much, &u32::MAX.to_le_bytes(), &[0; 36]];
+    [begin.concat(), limits.concat()].concat().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn an_operator_sets_what_nobody_else_may_write() {
+    let node = TestNode::start();
+    let (key, component) = (node.dir.path().join("node.key"), shipped("risk-limit"));
+    let with_key = |arguments: &[&str]| {
+        let mut all = vec!["arbitrator"];
+        all.extend(arguments);
+        all.extend(["--operator-key", key.to_str().unwrap(), "--json"]);
+        node.ask(&all)
+    };
+    with_key(&["deploy", component.to_str().unwrap(), "--prefix", "v/"]).expect(0);
+    let cell = "762f612f"; // v/a/
+    assert!(node.ask(&["put", cell, &account(9), "--hex"]).expect(4).err().contains("arbitrator"));
+    let said = with_key(&["set", cell, &account(9), "--hex"]).expect(0).json();
+    assert_eq!(said["key_hex"], cell);
+    assert_eq!(node.ask(&["get", cell, "--hex"]).expect(0).out().trim(), account(9));
+    // A buy of ten for 60 each is above the limit, of nine it is not.
+    let order = |quantity: u64| {
+        let bytes = [&[1, 1, 0, 0, 0, 0, 0, 0][..], &quantity.to_le_bytes(), &60_u64.to_le_bytes()].concat();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        node.ask(&["put", "762f612f31", &hex, "--hex"])
+    };
+    order(10).expect(4);
+    order(9).expect(0);
+    // What the judge refuses is refused to the operator, too, and the next decision goes through.
+    assert!(with_key(&["set", cell, "00", "--hex"]).expect(4).err().contains("arbitrator"));
+    with_key(&["set", cell, &account(10), "--hex", "--if-sequence", "1"]).expect(4);
+    with_key(&["set", cell, &account(10), "--hex"]).expect(0);
+    order(10).expect(0);
+    with_key(&["set", cell, "--hex", "--delete"]).expect(0);
+    order(1).expect(4);
+}
+
 #[test]
 fn what_a_node_does_not_ask_is_refused_before_anything_is_signed() {
     let node = TestNode::start();

@@ -11,6 +11,7 @@ mod deploy;
 mod history;
 mod new;
 mod replay;
+mod set;
 mod standing;
 mod test;
 
@@ -32,6 +33,7 @@ pub(crate) fn arbitrator(output: Output, socket: Option<&Path>, verb: &Verb) -> 
         Verb::Deploy(deploy) => deploy::deploy(output, &node()?, deploy),
         Verb::Activate(below) => deploy::activate(output, &node()?, below),
         Verb::Rollback(rollback) => deploy::rollback(output, &node()?, rollback),
+        Verb::Set(set) => set::set(output, &node()?, set),
         Verb::Remove(below) => deploy::remove(output, &node()?, below),
         Verb::Show(show) if !show.file.exists() && is_hash(&show.file) => {
             standing::show(output, &node()?, &show.file.to_string_lossy())

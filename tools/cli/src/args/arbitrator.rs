@@ -42,6 +42,28 @@ pub(crate) enum Arbitrator {
     /// Leave a prefix without a judge.
     #[command(after_help = "Example:\n  io_oi arbitrator remove --prefix px/ --operator-key operator.key")]
     Remove(Below),
+    /// Write a key as an operator: its judge is told so, and may let nobody else write it.
+    #[command(after_help = SET_HELP)]
+    Set(Set),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Set {
+    /// The key.
+    #[arg(value_name = "KEY")]
+    pub(crate) key: OsString,
+    /// The value, at most about 4000 bytes; `-` reads it from standard input.
+    #[arg(value_name = "VALUE", required_unless_present = "delete", conflicts_with = "delete")]
+    pub(crate) value: Option<OsString>,
+    /// Remove the key.
+    #[arg(long)]
+    pub(crate) delete: bool,
+    #[command(flatten)]
+    pub(crate) condition: super::Condition,
+    #[command(flatten)]
+    pub(crate) form: super::Form,
+    #[command(flatten)]
+    pub(crate) operator: Operator,
 }
 
 /// A prefix, and who decides about it.
@@ -203,3 +225,9 @@ Examples:
   io_oi arbitrator deploy tick-size.wasm --prefix px/ --operator-key operator.key
   io_oi arbitrator deploy tick-size.wasm --prefix px/ --shadow && io_oi arbitrator activate --prefix px/
 Every node asks it from the same record on. Only sealed components that judge proposals one by one can be deployed.";
+
+const SET_HELP: &str = "\
+Examples:
+  io_oi arbitrator set ord/acct7/ - --operator-key operator.key < limits
+  io_oi arbitrator set ord/acct7/ --delete --if-sequence 4711 --operator-key operator.key
+It is signed and numbered like every decision, and stands in the log: nobody without the key can make one or repeat one.";
