@@ -3,6 +3,7 @@
 //! Invariant: sequences are dense, every header names its parent, time only grows, epochs never go back. [P-30..P-33]
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use io_oi_record::{BlockHeader, Epoch, Hash, Nanos, Sequence};
 
@@ -89,6 +90,18 @@ impl Chain {
         let mut links = VecDeque::with_capacity(2 * HISTORY_LINKS);
         links.push_back(Link { tip: ChainTip::ORIGIN, first_sequence: Sequence::NONE });
         Self { links }
+    }
+
+    /// The chain that a checkpoint remembers.
+    pub(crate) fn restored(links: Vec<Link>) -> Self {
+        let mut chain = Self { links: VecDeque::with_capacity((2 * HISTORY_LINKS).max(links.len())) };
+        chain.links.extend(links);
+        chain
+    }
+
+    /// All that is remembered, oldest first.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.iter()
     }
 
     /// Its end.

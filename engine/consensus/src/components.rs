@@ -5,8 +5,9 @@
 
 use alloc::vec::Vec;
 
+use io_oi_record::fields::{FieldError, FieldReader, FieldWriter};
 use io_oi_record::hash::Domain;
-use io_oi_record::limits::{COMPONENT_BYTES_MAX, COMPONENTS_BYTES_MAX};
+use io_oi_record::limits::{COMPONENT_BYTES_MAX, COMPONENTS_BYTES_MAX, PART_BYTES_MAX};
 use io_oi_record::{Hash, Sequence};
 
 /// The parts of all components, in log order.
@@ -54,6 +55,28 @@ impl Components {
         }
     }
 
+    pub(crate) fn write(&self, out: &mut FieldWriter) {
+        out.count(self.parts.len());
+        for part in &self.parts {
+            out.raw(&part.component.0);
+            out.sequence(part.stored_at);
+            out.option(part.dropped_at, FieldWriter::sequence);
+            out.bytes(&part.bytes);
+        }
+    }
+
+    pub(crate) fn read(fields: &mut FieldReader<'_>) -> Result<Self, FieldError> {
+        let parts = fields.list(usize::MAX, PART_FIELDS_BYTES, |fields| {
+            Ok(Part {
+                component: fields.hash()?,
+                stored_at: fields.sequence()?,
+                dropped_at: fields.option(FieldReader::sequence)?,
+                bytes: fields.bytes(PART_BYTES_MAX)?.to_vec(),
+            })
+        })?;
+        Ok(Self { parts })
+    }
+
     pub(crate) fn bytes_stored(&self, component: Hash) -> usize {
         self.of(component).map(<[u8]>::len).sum()
     }
@@ -73,3 +96,6 @@ impl Components {
         self.parts.iter().filter(is_it).map(|part| part.bytes.as_slice())
     }
 }
+
+/// A part as fields, at least.
+const PART_FIELDS_BYTES: usize = 32 + 8 + 1 + 8;

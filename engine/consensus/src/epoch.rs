@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use io_oi_record::{Epoch, NodeId, Sequence};
 
 use crate::membership::{Membership, VoterIndex, VoterSet};
+use crate::state::Life;
 
 /// What this node is in its group at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,25 @@ impl EpochLife {
             first_sequence: Sequence::NONE,
             claimed: Vec::with_capacity(CLAIMS_EXPECTED),
             claims_lost_through: Epoch::NONE,
+        }
+    }
+
+    /// As a checkpoint has it.
+    pub(crate) fn restored(life: Life) -> Self {
+        let Life { closed, promised, promised_to, is_mute, claimed, claims_lost_through } = life;
+        let role = if is_mute { Role::Mute } else { Role::Idle };
+        Self { closed, promised, promised_to, role, claimed, claims_lost_through, ..Self::new() }
+    }
+
+    /// What the log has told so far.
+    pub(crate) fn recovered(&self) -> Life {
+        Life {
+            closed: self.closed,
+            promised: self.promised,
+            promised_to: self.promised_to,
+            is_mute: self.role == Role::Mute,
+            claimed: self.claimed.clone(),
+            claims_lost_through: self.claims_lost_through,
         }
     }
 

@@ -6,7 +6,9 @@
 
 use alloc::vec::Vec;
 
+use io_oi_record::fields::{FieldError, FieldReader, FieldWriter, field_rule};
 use io_oi_record::governance::{Appointment, ArbitratorChoice, Change, SignedGovernance};
+use io_oi_record::limits::SIGNED_GOVERNANCE_BYTES_MAX;
 use io_oi_record::roster::{Appointed, changes_membership};
 use io_oi_record::{ControlMode, Genesis, Hash, NodeId, RefusalCode, Roster, Sequence, ShardId, Shipment};
 
@@ -218,6 +220,45 @@ impl Governance {
         signed.governance.change == appoints
             && signed.governance.number > self.judged.number()
             && signed.verify(&self.genesis).is_ok()
+    }
+
+    /// Puts it behind the fields that are there.
+    pub fn write(&self, out: &mut FieldWriter) {
+        out.count(self.accepted.len());
+        for (sequence, signed) in &self.accepted {
+            out.sequence(*sequence);
+            out.bytes(&signed.encode().expect("an accepted record was read from its own encoding"));
+        }
+        out.count(self.effective_count);
+        self.components.write(out);
+    }
+
+    /// Reads what [`Governance::write`] wrote. Every record is judged again, signature included. [P-90]
+    pub fn read(
+        genesis: &Genesis,
+        shard: ShardId,
+        fields: &mut FieldReader<'_>,
+    ) -> Result<Governance, FieldError> {
+        let mut rules = Governance::new(genesis, shard);
+        let accepted = fields.list(usize::MAX, 16, |fields| {
+            let sequence = fields.sequence()?;
+            let signed = SignedGovernance::decode(fields.bytes(SIGNED_GOVERNANCE_BYTES_MAX)?);
+            Ok((sequence, signed.map_err(|_| FieldError::Wrong { what: "a governance record is not one" })?))
+        })?;
+        let effective_count = fields.count(accepted.len(), 0)?;
+        for (sequence, signed) in accepted {
+            let newest = rules.accepted.last().map_or(Sequence::NONE, |(newest, _)| *newest);
+            field_rule(sequence > newest, "governance records are out of order")?;
+            field_rule(rules.judged.judge(&signed).is_ok(), "a governance record was not accepted")?;
+            if let Change::SetArbitrator(choice) = &signed.governance.change {
+                rules.seats.set(sequence, choice);
+            }
+            rules.judged.apply_judged(&signed.governance);
+            rules.accepted.push((sequence, signed));
+        }
+        rules.take_effect(effective_count);
+        rules.components = Components::read(fields)?;
+        Ok(rules)
     }
 
     fn pending(&self) -> impl Iterator<Item = &SignedGovernance> {

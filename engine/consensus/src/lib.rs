@@ -25,6 +25,7 @@ mod position;
 mod recovery;
 mod seats;
 mod signing;
+mod state;
 pub mod watch;
 
 pub use certificate::{Certifier, VoteOutcome};
@@ -39,4 +40,5 @@ pub use position::Positions;
 pub use recovery::RecoverError;
 pub use seats::{Seated, Seating, Sitting};
 pub use signing::SigningRefused;
+pub use state::State;
 pub use watch::{ReportRefused, Watch, accused_of};

@@ -43,14 +43,14 @@ pub struct Machine {
     pub(crate) chain: Chain,
     guard: SigningGuard,
     /// What this node itself has, whether it votes or not.
-    own_held: Sequence,
-    own_durable: Sequence,
-    held: Positions,
-    durable: Positions,
-    points: Points,
+    pub(crate) own_held: Sequence,
+    pub(crate) own_durable: Sequence,
+    pub(crate) held: Positions,
+    pub(crate) durable: Positions,
+    pub(crate) points: Points,
     pub(crate) unsealed: Unsealed,
     /// Voters of earlier days, and of days to come as far as the log names them: their blocks stand in the chain.
-    former: Vec<NodeId>,
+    pub(crate) former: Vec<NodeId>,
     /// The newest epoch of an own block in the log without a claim before it. [P-44]
     pub(crate) unclaimed: Option<Epoch>,
     leader_key: Option<VerifyingKey>,
@@ -58,10 +58,10 @@ pub struct Machine {
 
 /// How far each level of durability has come.
 #[derive(Clone, Copy, Debug, Default)]
-struct Points {
-    mem_quorum: Sequence,
-    disk_quorum: Sequence,
-    certified: Sequence,
+pub(crate) struct Points {
+    pub(crate) mem_quorum: Sequence,
+    pub(crate) disk_quorum: Sequence,
+    pub(crate) certified: Sequence,
 }
 
 impl Machine {

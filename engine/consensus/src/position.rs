@@ -19,6 +19,16 @@ impl Positions {
         Self { through: [Sequence::NONE; MEMBERS_MAX] }
     }
 
+    /// As a checkpoint has them.
+    pub(crate) fn restored(through: [Sequence; MEMBERS_MAX]) -> Self {
+        Self { through }
+    }
+
+    /// All of them, in the order of the voters; zeros behind the last.
+    pub(crate) fn all(&self) -> &[Sequence; MEMBERS_MAX] {
+        &self.through
+    }
+
     /// Moves `voter` forward to `through`. A stale report changes nothing; says whether it moved. [P-50]
     pub fn advance(&mut self, voter: VoterIndex, through: Sequence) -> bool {
         let position = &mut self.through[voter.as_usize()];

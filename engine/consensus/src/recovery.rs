@@ -23,6 +23,16 @@ impl Unsealed {
         Self { waiting: VecDeque::new(), superseded: Vec::new() }
     }
 
+    /// The blocks that a checkpoint names.
+    pub(crate) fn restored(waiting: &[BlockHeader], superseded: Vec<Hash>) -> Self {
+        Self { waiting: waiting.iter().map(|header| (*header, header.hash())).collect(), superseded }
+    }
+
+    /// The headers without a seal, and the hashes of those that were superseded.
+    pub(crate) fn parts(&self) -> (Vec<BlockHeader>, Vec<Hash>) {
+        (self.waiting.iter().map(|(header, _)| *header).collect(), self.superseded.clone())
+    }
+
     pub(crate) fn push(&mut self, header: &BlockHeader, header_hash: Hash) {
         self.waiting.push_back((*header, header_hash));
     }

@@ -157,6 +157,25 @@ impl Watch {
         &self.held
     }
 
+    /// Takes over the evidence that a checkpoint holds: it was accepted when it was read from the log, and is checked once
+    /// more. [P-72, P-103]
+    pub fn restore_held(&mut self, reports: Vec<SignedEvidence>) -> Result<(), ReportRefused> {
+        for report in reports {
+            if (report.evidence.cluster, report.evidence.shard) != (self.cluster, self.shard) {
+                return Err(ReportRefused::Elsewhere);
+            }
+            let accused = report.check()?;
+            if self.is_convicted(accused) {
+                return Err(ReportRefused::Repeated { accused });
+            }
+            if self.held.len() == BARS_MAX {
+                return Err(ReportRefused::Full);
+            }
+            self.held.push(report);
+        }
+        Ok(())
+    }
+
     fn is_of_interest<S: Statement>(&self, statement: &S, roster: &Roster) -> bool {
         let signer = NodeId(statement.signed_by());
         (statement.cluster(), statement.shard()) == (self.cluster, self.shard)

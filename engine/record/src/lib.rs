@@ -21,6 +21,7 @@ pub mod component;
 pub mod effects;
 pub mod error;
 pub mod evidence;
+pub mod fields;
 pub mod genesis;
 pub mod governance;
 pub mod hash;

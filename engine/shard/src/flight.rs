@@ -275,6 +275,11 @@ impl Flights {
         self.flying.push_back(flight);
     }
 
+    /// The blocks that are not done, oldest first, without the filling one.
+    pub(crate) fn flying(&self) -> impl DoubleEndedIterator<Item = &Flight> {
+        self.flying.iter()
+    }
+
     /// Whether no block is unfinished.
     pub(crate) fn is_empty(&self) -> bool {
         self.flying.is_empty() && self.filling.is_empty()

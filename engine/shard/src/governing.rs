@@ -63,6 +63,12 @@ impl Governing {
         }
     }
 
+    /// The rules that a checkpoint holds.
+    pub(crate) fn restore(&mut self, rules: Governance) {
+        self.rules = rules;
+        self.set = self.rules.judged().arbitrators_hash();
+    }
+
     /// The filling block gets its first record: its header will name the judges as they are now.
     pub(crate) fn open_block(&mut self) {
         self.block_set = self.set;

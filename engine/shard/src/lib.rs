@@ -18,6 +18,7 @@ mod planted;
 mod admissions;
 mod appends;
 mod check;
+mod checkpoint;
 mod config;
 mod doubt;
 mod durable;
@@ -57,6 +58,7 @@ mod view;
 mod voting;
 mod write;
 
+pub use checkpoint::RestoreError;
 pub use config::{Capacity, Config, ConfigError, Lost, Timers, Verify};
 pub use event::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Origin, PublishStage};
 pub use io_oi_consensus::{EpochPromise, Seated, Seating, Sitting};

@@ -16,6 +16,7 @@ use crate::session::floors::Floors;
 use crate::session::journal::{Eviction, Journal, Undo};
 use crate::session::rings::{Packed, Rings, pack, unpack};
 
+mod fields;
 mod floors;
 mod journal;
 mod rings;

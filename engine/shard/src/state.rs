@@ -6,6 +6,7 @@
 
 use alloc::collections::VecDeque;
 
+use io_oi_record::fields::{FieldError, FieldReader, FieldWriter, field_rule};
 use io_oi_record::hash::Domain;
 use io_oi_record::limits::MEMBERS_MAX;
 use io_oi_record::message::{Message, StateHash};
@@ -33,6 +34,26 @@ pub(crate) struct StateHashes {
 impl StateHashes {
     pub(crate) fn new() -> Self {
         Self { kept: VecDeque::with_capacity(KEPT), ahead: [None; MEMBERS_MAX], told_at: Nanos::ZERO }
+    }
+
+    /// Puts what was remembered behind the fields that are there.
+    pub(crate) fn write(&self, out: &mut FieldWriter) {
+        out.count(self.kept.len());
+        for (sequence, hash) in &self.kept {
+            out.sequence(*sequence);
+            out.raw(&hash.0);
+        }
+    }
+
+    /// Reads what [`StateHashes::write`] wrote when everything through `committed` was decided.
+    pub(crate) fn read(fields: &mut FieldReader<'_>, committed: Sequence) -> Result<Self, FieldError> {
+        let kept = fields.list(KEPT, 8 + 32, |fields| Ok((fields.sequence()?, fields.hash()?)))?;
+        let rises = kept.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let is_decided = kept.last().is_none_or(|(newest, _)| *newest <= committed);
+        field_rule(rises && is_decided, "state hashes are out of order")?;
+        let mut hashes = Self::new();
+        hashes.kept.extend(kept);
+        Ok(hashes)
     }
 
     /// Remembers the first block end at or behind each multiple; says whether this is one.

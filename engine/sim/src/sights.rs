@@ -66,6 +66,8 @@ sights! {
     ArbitratorRefusal = "an arbitrator refuses";
     /// A proposal was refused because of a full disk.
     DiskFullRefusal = "a proposal is refused for want of disk";
+    /// A start went on from a checkpoint instead of the log before it.
+    Checkpoint = "a start goes on from a checkpoint";
     /// A damaged log was repaired.
     Repair = "a damaged log is repaired";
     /// What a damaged log had lost was there again.

@@ -8,14 +8,14 @@ use io_oi_record::{NodeTag, Sequence, SessionId};
 
 /// The floors of the nodes whose sessions were evicted last.
 pub(super) struct Floors {
-    floors: [Floor; SESSION_FLOORS_MAX],
+    pub(super) floors: [Floor; SESSION_FLOORS_MAX],
 }
 
 #[derive(Clone, Copy)]
-struct Floor {
-    session: SessionId,
+pub(super) struct Floor {
+    pub(super) session: SessionId,
     /// The record that raised it; 0 while the place is free.
-    raised_at: Sequence,
+    pub(super) raised_at: Sequence,
 }
 
 /// What stood in a place before it was raised.
@@ -54,7 +54,7 @@ impl Floors {
         self.floors[raised.place] = raised.before;
     }
 
-    fn place_of(&self, node: NodeTag) -> Option<usize> {
+    pub(super) fn place_of(&self, node: NodeTag) -> Option<usize> {
         self.floors.iter().position(|floor| floor.raised_at > Sequence::NONE && floor.session.node == node)
     }
 

@@ -64,6 +64,10 @@ impl Journal {
         self.entries.pop_front().map(|(_, undo)| undo)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The newest record that could be taken back.
     #[cfg(test)]
     pub(super) fn newest(&self) -> Option<Sequence> {

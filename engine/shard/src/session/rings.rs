@@ -62,7 +62,7 @@ impl Rings {
 /// An answer as plain words: zeroed memory that is never touched costs nothing.
 /// Session sequence, sequence, epoch, time, durability (high half) and refusal code (low half, 0 = accepted).
 pub(super) type Packed = [u64; PACKED_WORDS];
-const PACKED_WORDS: usize = 5;
+pub(super) const PACKED_WORDS: usize = 5;
 
 pub(super) fn pack(answer: &Answer) -> Packed {
     let refusal = match answer.verdict {

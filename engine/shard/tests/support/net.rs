@@ -117,11 +117,9 @@ impl Net {
         SessionId { node: self.id(node).tag(), boot: 1, counter }
     }
 
-    /// Boots a node on what it has flushed.
-    pub fn start(&mut self, node: usize) {
-        let now = Now::at(self.now);
-        let it = &mut self.nodes[node];
-        it.boot += 1;
+    /// A machine for the present boot of a node, that has read nothing.
+    pub fn fresh_machine(&self, node: usize) -> Machine {
+        let it = &self.nodes[node];
         let config = Config {
             cluster: CLUSTER,
             shard: SHARD,
@@ -138,7 +136,16 @@ impl Net {
             past_lost: it.promise.past_lost,
             lost: None,
         };
-        let mut machine = Machine::new(config).expect("sound");
+        Machine::new(config).expect("sound")
+    }
+
+    /// Boots a node on what it has flushed.
+    pub fn start(&mut self, node: usize) {
+        let now = Now::at(self.now);
+        let it = &mut self.nodes[node];
+        it.boot += 1;
+        let mut machine = self.fresh_machine(node);
+        let it = &mut self.nodes[node];
         (it.recovered, it.durable, it.wake_at) = (it.log.len(), 0, None);
         it.muting = None;
         it.versions.clear();
