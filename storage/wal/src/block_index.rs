@@ -10,6 +10,7 @@
 
 use crate::format::{FrameKind, LogIndex};
 use crate::limits::{INDEX_SPACING_BYTES, SECTOR_BYTES};
+use crate::resume::NotAPlace;
 
 /// A sparse index over the blocks of one log. Bounded: when it is full it forgets every second block that it can spare.
 #[derive(Clone, Debug)]
@@ -49,6 +50,53 @@ impl BlockIndex {
             tip: 0,
             newest: LogIndex(0),
         }
+    }
+
+    /// As bytes, for a file of the caller's own, which checks them.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEAD_BYTES + self.entries.len() * ENTRY_BYTES);
+        let entries_max = self.entries_max as u64;
+        for word in [self.spacing_bytes, self.bytes_since, self.tip, self.newest.0, entries_max] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        for entry in &self.entries {
+            out.extend_from_slice(&entry.first_sequence.to_le_bytes());
+            out.extend_from_slice(&entry.index.0.to_le_bytes());
+            out.push(u8::from(entry.is_needed));
+        }
+        out
+    }
+
+    /// Reads what [`BlockIndex::encode`] wrote into an index of the frames of this kind.
+    pub fn decode(kind: FrameKind, entries_max: usize, bytes: &[u8]) -> Result<Self, NotAPlace> {
+        let word = |bytes: &[u8], at: usize| {
+            u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
+        };
+        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(NotAPlace)?;
+        let mut index = Self::new(kind, entries_max);
+        (index.spacing_bytes, index.bytes_since) = (word(head, 0), word(head, 8));
+        (index.tip, index.newest) = (word(head, 16), LogIndex(word(head, 24)));
+        let entries = rest.chunks_exact(ENTRY_BYTES);
+        let is_whole = entries.remainder().is_empty();
+        index.entries.extend(entries.map(|entry| Entry {
+            first_sequence: word(entry, 0),
+            index: LogIndex(word(entry, 8)),
+            is_needed: entry[16] != 0,
+        }));
+        index.entries_max = index.entries_max.max(word(head, 32) as usize);
+        if is_whole && index.is_possible() { Ok(index) } else { Err(NotAPlace) }
+    }
+
+    fn is_possible(&self) -> bool {
+        let rise = self.entries.windows(2).all(|pair| {
+            pair[0].first_sequence < pair[1].first_sequence && pair[0].index < pair[1].index
+        });
+        let ends = self.entries.last().is_none_or(|last| {
+            last.first_sequence <= self.tip && last.index <= self.newest
+        });
+        let is_empty = self.entries.is_empty();
+        rise && ends && self.spacing_bytes > 0 && (!is_empty || self.tip == 0)
     }
 
     /// Notes the log's next block: its first and last sequence, its frame's number, and its length.
@@ -130,6 +178,9 @@ impl BlockIndex {
         }
     }
 }
+
+const HEAD_BYTES: usize = 40;
+const ENTRY_BYTES: usize = 17;
 
 #[cfg(test)]
 mod tests {

@@ -122,6 +122,15 @@ pub enum OpenError {
         /// Offset of that batch in it.
         proof_offset: u64,
     },
+    /// The log does not go on behind the place at which it was to be taken up.
+    #[error(
+        "the log does not go on behind segment {segment} as it was kept: it is another log, or was cut or repaired since. \
+         Nothing was changed; read the whole log"
+    )]
+    ResumeRefused {
+        /// The segment that ends at that place.
+        segment: SegmentNumber,
+    },
     /// The caller refused a recovered frame.
     #[error("frame {index} was refused while recovering: {source}")]
     Visitor {

@@ -22,6 +22,7 @@ mod log_reader;
 mod places;
 mod recovery;
 mod repair;
+mod resume;
 pub mod sim_disk;
 
 mod stats;
@@ -40,5 +41,6 @@ pub use limits::*;
 pub use log_reader::{BlockPlace, LogEnd, LogReader};
 pub use recovery::{Recovered, TornTail, VisitorError};
 pub use repair::Damage;
+pub use resume::{NotAPlace, Resume};
 pub use stats::{FlushHistogram, Stats};
 pub use wal::Wal;

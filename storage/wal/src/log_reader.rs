@@ -20,6 +20,7 @@ use crate::limits::{
     buffer_bytes_for,
 };
 use crate::places::{Place, Places};
+use crate::resume::Resume;
 
 /// Where a block is to be looked for. Made by [`Wal::locate`](crate::Wal::locate); may be sent to the thread that reads.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +91,21 @@ impl LogReader {
         self.scanner.visit(&mut read, place, visitor)
     }
 
+    /// Hands out every frame of the caller's from a kept place on, or from the first one, through the end of a segment that
+    /// [`Wal::sealed_through`](crate::Wal::sealed_through) has named; and says where the log is taken up behind it. May run
+    /// while the log is written. The visitor may break off; then nothing is said.
+    pub fn visit_sealed(
+        &mut self,
+        from: Option<&Resume>,
+        through: SegmentNumber,
+        visitor: &mut dyn FnMut(LogIndex, Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Resume>, ReadError> {
+        let files = &mut self.files;
+        let mut read =
+            |segment: SegmentNumber, offset: u64, into: &mut [u8]| files.read(segment, offset, into);
+        self.scanner.visit_sealed(&mut read, from, through, visitor)
+    }
+
     /// Hands out every frame of the caller's from the first on, as far as whole frames go or until the visitor breaks off,
     /// and says where that is. Changes nothing, so it cannot say whether what follows is a torn tail, damage, or, where
     /// somebody writes, not there yet: who asks has to know by other means what the log must hold, or leave it to the next
@@ -129,6 +145,7 @@ pub(crate) struct Scanner {
     cursor: Option<Cursor>,
     /// The segment whose header was read last.
     segment: Option<(LogId, OpenSegment)>,
+    places_max: usize,
 }
 
 /// Between two frames.
@@ -177,6 +194,7 @@ impl Scanner {
             through: LogIndex(0),
             cursor: None,
             segment: None,
+            places_max: config.places_max,
         }
     }
 
@@ -260,6 +278,62 @@ impl Scanner {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// As [`LogReader::visit_sealed`].
+    pub(crate) fn visit_sealed(
+        &mut self,
+        read: &mut ReadAt<'_>,
+        from: Option<&Resume>,
+        through: SegmentNumber,
+        visitor: &mut dyn FnMut(LogIndex, Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Resume>, ReadError> {
+        self.window.segment = None; // What is held may be older than the sealing.
+        let mut cursor = match from {
+            Some(resume) => self.take_up(read, resume)?,
+            None => self.first(read)?,
+        };
+        let mut places = from.map_or_else(|| Places::new(self.places_max), |resume| resume.places.clone());
+        places = places.with_room_for(self.places_max);
+        let mut entered: Option<Place> = None;
+        loop {
+            loop {
+                let index = cursor.next;
+                let Some(frame) = next_frame(&mut self.window, read, &mut cursor)? else { break };
+                if frame.kind.0 < FRAME_KIND_RESERVED && visitor(index, frame).is_break() {
+                    return Ok(None);
+                }
+            }
+            // A batch without one whole frame is no place: the next one begins with the same number.
+            entered.take_if(|_| cursor.has_read).into_iter().for_each(|place| places.note(place));
+            let Cursor { log, end, chain, next, .. } = cursor;
+            self.next_batch(read, &mut cursor)?;
+            let segment = cursor.segment;
+            if segment.number > through {
+                let last_index = LogIndex(next.0 - 1);
+                return Ok(Some(Resume { log, segment: through, end, chain, last_index, places }));
+            }
+            let position = Position(segment.first.0 + cursor.offset - BATCH_HEADER_BYTES as u64);
+            entered = Some(Place { position, index: next, segment: segment.number, chain });
+        }
+    }
+
+    /// Behind the last frame of a segment.
+    fn take_up(&mut self, read: &mut ReadAt<'_>, resume: &Resume) -> Result<Cursor, ReadError> {
+        let segment = self.open_segment(read, resume.log, resume.segment)?;
+        Ok(Cursor {
+            from: LogIndex(1),
+            log: resume.log,
+            segment,
+            // Nothing more is looked for in it.
+            offset: segment.bytes,
+            end: resume.end,
+            frames_left: 0,
+            has_read: false,
+            next: LogIndex(resume.last_index.0 + 1),
+            chain: resume.chain,
+            passed: 0,
+        })
     }
 
     /// In front of the first frame of the log.

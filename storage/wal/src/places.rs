@@ -16,7 +16,7 @@ pub(crate) struct Place {
     pub(crate) chain: Chain,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Places {
     places: Vec<Place>,
     places_max: usize,
@@ -26,6 +26,28 @@ pub(crate) struct Places {
 impl Places {
     pub(crate) fn new(places_max: usize) -> Self {
         Self { places: Vec::with_capacity(places_max), places_max, spacing_bytes: INDEX_SPACING_BYTES }
+    }
+
+    /// As they were kept.
+    pub(crate) fn restored(places: Vec<Place>, spacing_bytes: u64) -> Self {
+        Self { places_max: places.len(), places, spacing_bytes }
+    }
+
+    /// The same places in memory for `places_max` of them.
+    pub(crate) fn with_room_for(&self, places_max: usize) -> Self {
+        let mut all = Self::new(places_max);
+        all.spacing_bytes = self.spacing_bytes;
+        self.places.iter().for_each(|place| all.note(*place));
+        all
+    }
+
+    pub(crate) fn all(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Bytes between two places, at least.
+    pub(crate) fn spacing_bytes(&self) -> u64 {
+        self.spacing_bytes
     }
 
     /// Notes the next batch.

@@ -17,6 +17,7 @@ use crate::format::{
 use crate::limits::{BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, FRAME_KIND_RESERVED, SECTOR_BYTES, align_up};
 use crate::places::{Place, Places};
 use crate::repair::{Damage, Prefix, repair};
+use crate::resume::Resume;
 use crate::wal::Segment;
 
 /// What a visitor of recovered frames answers when it refuses one.
@@ -136,6 +137,36 @@ pub(crate) fn recover_repairing<D: Disk>(
         return Err(DiskError::new(Operation::Read, found.active.number, source).into());
     }
     Ok(found)
+}
+
+/// As [`recover`], from the end of a segment on.
+pub(crate) fn recover_from<D: Disk>(
+    disk: &mut D,
+    config: &Config,
+    files: &[SegmentFile],
+    resume: &Resume,
+    visitor: &mut impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+) -> Result<Found, OpenError> {
+    let (headers, refused) = read_segment_headers(disk, config, files, false)?;
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    let does_not_fit = || OpenError::ResumeRefused { segment: resume.segment };
+    let at = resume.segment.0 as usize;
+    let segment = headers.segments.get(at).ok_or_else(does_not_fit)?;
+    let fits = segment.first <= resume.end && resume.end <= segment.position(segment.bytes);
+    if headers.log != resume.log || !fits {
+        return Err(does_not_fit());
+    }
+    let mut reader = Reader::new(disk, config, &headers, Unreadable::Fails);
+    reader.take_up(at + 1, resume, config.places_max);
+    // A durable batch stood there when the place was kept.
+    let Some(first) = reader.next_batch()? else { return Err(does_not_fit()) };
+    reader.read_batch(&first, visitor)?;
+    reader.read_all(visitor)?;
+    let tail = reader.tail();
+    let dirty = reader.judge_tail(&tail)?;
+    reader.cut_tail(&tail, &dirty)
 }
 
 /// What the segments say of themselves.
@@ -283,6 +314,15 @@ impl<'d, D: Disk> Reader<'d, D> {
             place: (0, SECTOR_BYTES as u64),
             last_batch: SECTOR_BYTES as u64,
         }
+    }
+
+    /// Goes on at the start of a segment, as if everything before it had been read.
+    fn take_up(&mut self, at: usize, resume: &Resume, places_max: usize) {
+        self.chain = resume.chain;
+        self.last_index = resume.last_index;
+        self.end = resume.end;
+        self.places = resume.places.with_room_for(places_max);
+        self.place = (at, SECTOR_BYTES as u64);
     }
 
     fn into_prefix(self, tail: &Tail, bad: (SegmentNumber, u64)) -> Prefix {

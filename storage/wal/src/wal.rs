@@ -22,6 +22,7 @@ use crate::limits::{BATCH_HEADER_BYTES, FRAME_KIND_RESERVED, MARKS_RESERVE_BYTES
 use crate::log_reader::{BlockPlace, Scanner};
 use crate::places::{Place, Places};
 use crate::recovery::{self, Recovered, Unreadable, VisitorError};
+use crate::resume::Resume;
 use crate::stats::{FlushHistogram, Stats};
 
 /// One shard's log. `D` is the real device unless a test says otherwise; with the real device it stays on the thread
@@ -51,8 +52,18 @@ pub struct Wal<D: Disk = Device> {
     preparing_fails: bool,
     stats: Stats,
     places: Places,
+    /// The newest segment that a durable batch stands in.
+    pub(crate) durable_in: SegmentNumber,
     /// Reads single blocks; made when the first is asked for.
     scanner: Option<Box<Scanner>>,
+}
+
+/// From where a log is read, and whether damage is mended.
+#[derive(Clone, Copy)]
+pub(crate) enum How<'a> {
+    Plain,
+    Repairing,
+    From(&'a Resume),
 }
 
 /// A segment's place in the log.
@@ -108,9 +119,7 @@ impl Wal<Device> {
         config: Config,
         visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
     ) -> Result<(Self, Recovered), OpenError> {
-        config.check()?;
-        let device = Device::open(directory.as_ref(), &config).map_err(in_use_or_disk)?;
-        Self::open_on(device, config, visitor)
+        Self::open_in(directory.as_ref(), config, How::Plain, visitor)
     }
 
     /// As [`Wal::open`], but a log that is damaged in its middle is continued: its whole prefix is handed out and stays, the
@@ -121,9 +130,18 @@ impl Wal<Device> {
         config: Config,
         visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
     ) -> Result<(Self, Recovered), OpenError> {
+        Self::open_in(directory.as_ref(), config, How::Repairing, visitor)
+    }
+
+    pub(crate) fn open_in(
+        directory: &Path,
+        config: Config,
+        how: How<'_>,
+        visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
+    ) -> Result<(Self, Recovered), OpenError> {
         config.check()?;
-        let device = Device::open(directory.as_ref(), &config).map_err(in_use_or_disk)?;
-        Self::open_repairing_on(device, config, visitor)
+        let device = Device::open(directory, &config).map_err(in_use_or_disk)?;
+        Self::open_any(device, config, visitor, how)
     }
 }
 
@@ -134,7 +152,7 @@ impl<D: Disk> Wal<D> {
         config: Config,
         visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
     ) -> Result<(Self, Recovered), OpenError> {
-        Self::open_any(disk, config, visitor, false)
+        Self::open_any(disk, config, visitor, How::Plain)
     }
 
     /// As [`Wal::open_repairing`], on any disk.
@@ -143,26 +161,31 @@ impl<D: Disk> Wal<D> {
         config: Config,
         visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
     ) -> Result<(Self, Recovered), OpenError> {
-        Self::open_any(disk, config, visitor, true)
+        Self::open_any(disk, config, visitor, How::Repairing)
     }
 
-    fn open_any(
+    pub(crate) fn open_any(
         mut disk: D,
         config: Config,
         mut visitor: impl FnMut(LogIndex, Frame<'_>) -> Result<(), VisitorError>,
-        is_repairing: bool,
+        how: How<'_>,
     ) -> Result<(Self, Recovered), OpenError> {
         config.check()?;
         let mut files = disk.segments().map_err(in_use_or_disk)?;
         let created = files.is_empty();
+        if let How::From(resume) = how
+            && created
+        {
+            return Err(OpenError::ResumeRefused { segment: resume.segment });
+        }
         if created {
             create_first_segment(&mut disk, &config)?;
             files = disk.segments()?;
         }
-        let mut found = if is_repairing {
-            recovery::recover_repairing(&mut disk, &config, &files, &mut visitor)?
-        } else {
-            recovery::recover(&mut disk, &config, &files, Unreadable::Fails, &mut visitor)?
+        let mut found = match how {
+            How::Plain => recovery::recover(&mut disk, &config, &files, Unreadable::Fails, &mut visitor)?,
+            How::Repairing => recovery::recover_repairing(&mut disk, &config, &files, &mut visitor)?,
+            How::From(resume) => recovery::recover_from(&mut disk, &config, &files, resume, &mut visitor)?,
         };
         remove_too_small(&mut disk, &mut found.prepared)?;
         let mut recovered = found.recovered;
@@ -187,6 +210,7 @@ impl<D: Disk> Wal<D> {
             preparing_fails: false,
             stats,
             places: found.places,
+            durable_in: found.active.number,
             scanner: None,
             disk,
             config,
@@ -289,6 +313,20 @@ impl<D: Disk> Wal<D> {
         let mut read =
             |segment: SegmentNumber, offset: u64, into: &mut [u8]| disk.read_aside(segment, offset, into);
         scanner.visit(&mut read, place, visitor)
+    }
+
+    /// As [`LogReader::visit_sealed`](crate::LogReader::visit_sealed), under the same condition as [`Wal::read_block`].
+    pub fn visit_sealed(
+        &mut self,
+        from: Option<&Resume>,
+        through: SegmentNumber,
+        visitor: &mut dyn FnMut(LogIndex, Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Resume>, ReadError> {
+        let scanner = self.scanner.get_or_insert_with(|| Box::new(Scanner::new(&self.config)));
+        let disk = &mut self.disk;
+        let mut read =
+            |segment: SegmentNumber, offset: u64, into: &mut [u8]| disk.read_aside(segment, offset, into);
+        scanner.visit_sealed(&mut read, from, through, visitor)
     }
 
     /// Bytes of batches that are sure to find room without new disk space, whatever their sizes. A batch takes its
@@ -429,6 +467,7 @@ impl<D: Disk> Wal<D> {
         let batch = self.in_flight.take().expect("a batch is in flight");
         assert!(batch.through > self.durable, "durability never goes back");
         self.durable = batch.through;
+        self.durable_in = self.active.number; // No other batch was begun meanwhile.
         self.stats.batches += 1;
         self.stats.frames += u64::from(batch.frames);
         self.stats.payload_bytes += batch.payload_bytes;
