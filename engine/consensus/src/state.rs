@@ -151,7 +151,17 @@ impl State {
         let former = fields.list(usize::MAX, 32, FieldReader::node)?;
         let unclaimed = fields.option(FieldReader::epoch)?;
         let state = State {
-            life, links, own_held, own_durable, held, durable, points, waiting, superseded, former, unclaimed,
+            life,
+            links,
+            own_held,
+            own_durable,
+            held,
+            durable,
+            points,
+            waiting,
+            superseded,
+            former,
+            unclaimed,
         };
         state.check()?;
         Ok(state)
@@ -160,7 +170,10 @@ impl State {
     fn check(&self) -> Result<(), FieldError> {
         let tip = self.tip();
         let is_within = |through: Sequence| through <= tip.sequence;
-        field_rule(is_within(self.own_held) && is_within(self.own_durable), "more is held than the chain has")?;
+        field_rule(
+            is_within(self.own_held) && is_within(self.own_durable),
+            "more is held than the chain has",
+        )?;
         let positions = self.held.all().iter().chain(self.durable.all());
         field_rule(positions.copied().all(is_within), "a position lies behind the chain")?;
         let Points { mem_quorum, disk_quorum, certified } = self.points;

@@ -6,8 +6,8 @@
 
 use alloc::vec::Vec;
 
-use crate::ids::{Hash, NodeId, Sequence};
 use crate::ids::{Epoch, Nanos};
+use crate::ids::{Hash, NodeId, Sequence};
 
 /// Why fields are not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -224,9 +224,10 @@ mod tests {
         let mut reader = FieldReader::new(&bytes);
         assert_eq!(reader.option(FieldReader::number), Ok(Some(7)));
         assert_eq!(reader.option(FieldReader::number), Ok(None));
-        assert_eq!(reader.clone().bytes(2), Err(FieldError::Wrong {
-            what: "there are more elements than a machine holds"
-        }));
+        assert_eq!(
+            reader.clone().bytes(2),
+            Err(FieldError::Wrong { what: "there are more elements than a machine holds" })
+        );
         assert_eq!(reader.bytes(3), Ok(&b"key"[..]));
         assert_eq!(reader.finish(), Ok(()));
         for length in 0..bytes.len() {

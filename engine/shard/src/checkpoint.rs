@@ -10,9 +10,7 @@ use io_oi_consensus as consensus;
 use io_oi_consensus::{ChainTip, Governance, Membership, State};
 use io_oi_record::evidence::SignedEvidence;
 use io_oi_record::fields::{FieldError, FieldReader, FieldWriter, field_rule};
-use io_oi_record::limits::{
-    BARS_MAX, BLOCK_BYTES_MAX, CERTIFICATE_BYTES_MAX, SIGNED_EVIDENCE_BYTES_MAX,
-};
+use io_oi_record::limits::{BARS_MAX, BLOCK_BYTES_MAX, CERTIFICATE_BYTES_MAX, SIGNED_EVIDENCE_BYTES_MAX};
 use io_oi_record::{Block, DecodeError, Genesis, NodeId, QuorumCertificate, Sequence};
 
 use crate::flight::Flight;
@@ -78,7 +76,8 @@ impl Machine {
         for bytes in undecided {
             self.restore_block(&state, bytes)?;
         }
-        let end = self.flights.flying().last().map_or(committed, |flight| Sequence(flight.next_sequence().0 - 1));
+        let end =
+            self.flights.flying().last().map_or(committed, |flight| Sequence(flight.next_sequence().0 - 1));
         field_rule(end == state.tip().sequence, "a block that is not decided is missing")?;
         self.draw_consequences();
         let members = *self.consensus.members();

@@ -198,7 +198,11 @@ fn a_checkpoint_of_another_group_or_version_is_refused_by_name() {
     let other = NodeId([1; 32]);
     let mut three = machine_of(9, &[signer().node(), other, NodeId([2; 32])]);
     let genesis = genesis_of(&[signer().node(), other, NodeId([2; 32])]);
-    assert_eq!(three.restore(&genesis, &checkpoint), Ok(()), "the members follow from genesis and governance");
+    assert_eq!(
+        three.restore(&genesis, &checkpoint),
+        Ok(()),
+        "the members follow from genesis and governance"
+    );
 }
 
 /// The bytes are pinned: a program that writes others names another version, so that none is misread.
@@ -207,7 +211,8 @@ fn the_fields_of_version_1_stay_as_they_are() {
     let golden = include_bytes!("../golden/checkpoint-1.fields");
     let written = checkpoint_of_two_boots();
     if std::env::var_os("WRITE_GOLDEN").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/checkpoint-1.fields"), &written).expect("written");
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/checkpoint-1.fields"), &written)
+            .expect("written");
     }
     assert!(written == golden, "the fields of a checkpoint have changed: give them another version");
 }

@@ -70,9 +70,8 @@ impl BlockIndex {
 
     /// Reads what [`BlockIndex::encode`] wrote into an index of the frames of this kind.
     pub fn decode(kind: FrameKind, entries_max: usize, bytes: &[u8]) -> Result<Self, NotAPlace> {
-        let word = |bytes: &[u8], at: usize| {
-            u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
-        };
+        let word =
+            |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(NotAPlace)?;
         let mut index = Self::new(kind, entries_max);
         (index.spacing_bytes, index.bytes_since) = (word(head, 0), word(head, 8));
@@ -89,12 +88,14 @@ impl BlockIndex {
     }
 
     fn is_possible(&self) -> bool {
-        let rise = self.entries.windows(2).all(|pair| {
-            pair[0].first_sequence < pair[1].first_sequence && pair[0].index < pair[1].index
-        });
-        let ends = self.entries.last().is_none_or(|last| {
-            last.first_sequence <= self.tip && last.index <= self.newest
-        });
+        let rise = self
+            .entries
+            .windows(2)
+            .all(|pair| pair[0].first_sequence < pair[1].first_sequence && pair[0].index < pair[1].index);
+        let ends = self
+            .entries
+            .last()
+            .is_none_or(|last| last.first_sequence <= self.tip && last.index <= self.newest);
         let is_empty = self.entries.is_empty();
         rise && ends && self.spacing_bytes > 0 && (!is_empty || self.tip == 0)
     }

@@ -6,9 +6,7 @@ mod support;
 use std::ops::ControlFlow;
 
 use io_oi_wal::sim_disk::{Image, Options, Random, SimDisk};
-use io_oi_wal::{
-    BlockIndex, FrameKind, LogIndex, OpenError, Recovered, Resume, SegmentNumber, Wal,
-};
+use io_oi_wal::{BlockIndex, FrameKind, LogIndex, OpenError, Recovered, Resume, SegmentNumber, Wal};
 use proptest::prelude::*;
 use support::sim::{Life, small_config};
 
@@ -38,12 +36,7 @@ fn new_disk(seed: u64) -> SimDisk {
     SimDisk::new(Options::new(seed, small_config().buffer_bytes))
 }
 
-fn visit(
-    wal: &mut Wal<SimDisk>,
-    from: Option<&Resume>,
-    sealed: SegmentNumber,
-    read: &mut Frames,
-) -> Resume {
+fn visit(wal: &mut Wal<SimDisk>, from: Option<&Resume>, sealed: SegmentNumber, read: &mut Frames) -> Resume {
     let resume = wal.visit_sealed(from, sealed, &mut |index, frame| {
         read.push((index, frame.bytes.to_vec()));
         ControlFlow::Continue(())
@@ -82,7 +75,8 @@ fn after_every_crash_what_follows_the_place_is_what_a_whole_reading_gives() {
                     chance.next().is_multiple_of(2)
                 });
                 let what = format!("seed {seed}, {resume:?} after event {count}");
-                let (whole, told, all) = open(image.clone(), None).unwrap_or_else(|error| panic!("{what}: {error}"));
+                let (whole, told, all) =
+                    open(image.clone(), None).unwrap_or_else(|error| panic!("{what}: {error}"));
                 let (wal, recovered, rest) =
                     open(image, Some(resume)).unwrap_or_else(|error| panic!("{what}: {error}"));
                 let behind = all.partition_point(|(index, _)| *index <= resume.last_index());
