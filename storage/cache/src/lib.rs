@@ -10,6 +10,7 @@
 //! | `order` | who goes first, in constant time |
 //! | `history` | what those were worth that left |
 //! | `shadow` | which half-life is best now, tried on a sample of the keys |
+//! | `contest` | whether one of them is better than chance |
 //! | `deadlines`, `pruning` | who goes at its time; who goes of old age |
 //! | `sampling` | which hits readers report |
 //!
@@ -21,6 +22,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod contest;
 mod deadlines;
 mod history;
 mod order;

@@ -7,8 +7,10 @@
 //! and optimization using miniature simulations, USENIX ATC 2017).
 //!
 //! Invariant: the sample is the same for all half-lives, so their hits differ by what they remember alone; memory and
-//! time are a fixed small share of the policy's own.
+//! time are a fixed small share of the policy's own. Another half-life takes over when it answered more of the sample
+//! than chance explains.
 
+use crate::contest::{Answered, Contest};
 use crate::history::History;
 use crate::order::{NONE, Order};
 use crate::score::{Present, Score};
@@ -16,11 +18,10 @@ use crate::score::{Present, Score};
 /// The copies, and which of them has done best lately.
 #[derive(Debug)]
 pub(crate) struct Shadows {
-    shadows: Box<[Shadow]>,
+    shadows: [Shadow; HALF_LIVES.len()],
+    contest: Contest<{ HALF_LIVES.len() }>,
     /// A key is in the sample when the upper bits of its hash that this mask keeps are zero.
     mask: u64,
-    /// Sampled requests, old ones forgotten as the hits are.
-    requests: u32,
     until_look: u32,
     best: usize,
 }
@@ -30,9 +31,9 @@ impl Shadows {
     pub(crate) fn new(entries_max: usize) -> Shadows {
         let share = (entries_max / SAMPLE_ENTRIES).max(1).next_power_of_two();
         let entries = entries_max.div_ceil(share).max(1);
-        let shadows = HALF_LIVES.iter().map(|&half_life| Shadow::new(entries, half_life)).collect();
+        let shadows = HALF_LIVES.map(|half_life| Shadow::new(entries, half_life));
         let mask = (share as u64 - 1) << 48;
-        Shadows { shadows, mask, requests: 0, until_look: (entries as u32).max(1), best: FIRST_HALF_LIFE }
+        Shadows { shadows, contest: Contest::new(), mask, until_look: entries as u32, best: FIRST_HALF_LIFE }
     }
 
     /// Which hashes are in the sample.
@@ -61,27 +62,20 @@ impl Shadows {
         if hash & self.mask != 0 {
             return false;
         }
-        for shadow in &mut self.shadows {
-            shadow.request(hash);
+        let mut answered: Answered = 0;
+        for (index, shadow) in self.shadows.iter_mut().enumerate() {
+            answered |= Answered::from(shadow.request(hash)) << index;
         }
-        self.requests += 1;
+        self.contest.count(answered);
         self.until_look -= 1;
         self.until_look == 0 && self.look()
     }
 
     fn look(&mut self) -> bool {
         self.until_look = self.round();
-        let margin = self.requests / MARGIN_SHARE + MARGIN_HITS;
         let before = self.best;
-        for index in 0..self.shadows.len() {
-            if self.shadows[index].hits > self.shadows[self.best].hits + margin {
-                self.best = index;
-            }
-        }
-        for shadow in &mut self.shadows {
-            shadow.hits -= shadow.hits / FORGOTTEN_SHARE;
-        }
-        self.requests -= self.requests / FORGOTTEN_SHARE;
+        self.best = self.contest.better_than(before);
+        self.contest.forget();
         self.best != before
     }
 
@@ -103,7 +97,6 @@ struct Shadow {
     next: Box<[u32]>,
     free: Vec<u32>,
     entries_max: usize,
-    hits: u32,
 }
 
 impl Shadow {
@@ -118,7 +111,6 @@ impl Shadow {
             next: vec![NONE; room].into_boxed_slice(),
             free: (0..room as u32).collect(),
             entries_max,
-            hits: 0,
         }
     }
 
@@ -127,21 +119,22 @@ impl Shadow {
         room * (Order::BYTES_PER_ENTRY + 8 + 4 + 4) + self.heads.len() * 4 + self.history.bytes()
     }
 
-    fn request(&mut self, hash: u64) {
+    /// Whether the key was there.
+    fn request(&mut self, hash: u64) -> bool {
         self.present.pass(1);
         let now = self.present.score();
         self.order.follow(now);
         if let Some(entry) = self.find(hash) {
-            self.hits += 1;
             let score = self.order.score(entry).asked(now);
             self.order.put(entry, score, 0);
-            return;
+            return true;
         }
         let score = self.history.take(hash).map_or(now, |past| past.asked(now));
         self.insert(hash, score);
         if self.hashes.len() - self.free.len() > self.entries_max {
             self.evict(now);
         }
+        false
     }
 
     fn insert(&mut self, hash: u64, score: Score) {
@@ -195,14 +188,9 @@ const HALF_LIVES: [f64; 7] = [0.4, 1.3, 2.5, 6.0, 15.0, 50.0, 500.0];
 const FIRST_HALF_LIFE: usize = 4;
 /// Entries of a copy: fewer than this cannot tell one half-life from the next.
 const SAMPLE_ENTRIES: usize = 2048;
-/// A look comes after one sampled request for so many entries of a copy.
-const ROUNDS_PER_ENTRY: usize = 16;
-/// Another half-life has to be better by one hit in so many requests ...
-const MARGIN_SHARE: u32 = 400;
-/// ... and by so many hits, which chance alone seldom gives.
-const MARGIN_HITS: u32 = 10;
-/// One part in so many of all former hits is forgotten at every look.
-const FORGOTTEN_SHARE: u32 = 8;
+/// A look comes after one sampled request for so many entries of a copy, and eight looks are remembered: a quarter of the
+/// cache. The test of `contest` is as sure of few requests as of many, so this only has to be long enough to see what differs.
+const ROUNDS_PER_ENTRY: usize = 32;
 /// Keys remembered after they left, for each entry held.
 pub(crate) const HISTORY_PER_ENTRY: usize = 4;
 /// A newcomer has to be worth more than who is there, by so much, or goes first: whoever takes turns with others that

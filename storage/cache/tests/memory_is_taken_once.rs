@@ -1,20 +1,34 @@
-//! After it was made, the policy takes no memory, whatever happens.
+//! The policy says what it takes, to a few bytes, and after it was made it takes no more, whatever happens.
 
 use io_oi_cache::{Admission, Config, EntryId, Epoch, Nanos, Newcomer, Policy, StandsFor};
 
 const ENTRIES: u32 = 4_096;
 
-#[test]
-fn a_million_calls_allocate_nothing() {
+fn policy(entries_expected: u32) -> Policy {
     let config = Config {
         entries_max: ENTRIES,
-        entries_expected: ENTRIES,
+        entries_expected,
         bytes_max: u64::from(ENTRIES) * 64,
         prune_above_bytes: u64::from(ENTRIES) * 60,
         keep_epochs: 4,
         seed: 3,
     };
-    let mut policy = Policy::new(&config).expect("these sizes fit each other");
+    Policy::new(&config).expect("these sizes fit each other")
+}
+
+#[test]
+fn own_bytes_are_what_was_allocated() {
+    for entries_expected in [1, 100, ENTRIES / 2, ENTRIES] {
+        let mut made = None;
+        let allocations = allocation_counter::measure(|| made = Some(policy(entries_expected)));
+        let own_bytes = made.expect("made just now").stats().own_bytes as i64;
+        assert_eq!(allocations.bytes_current, own_bytes, "{entries_expected}");
+    }
+}
+
+#[test]
+fn a_million_calls_allocate_nothing() {
+    let mut policy = policy(ENTRIES);
     let mut free: Vec<u32> = (0..ENTRIES).collect();
     let mut went = 0;
     let allocations = allocation_counter::measure(|| {
