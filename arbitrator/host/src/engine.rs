@@ -9,7 +9,10 @@ use wasmtime::{
     RegallocAlgorithm, Trap, VariableOperatorCost,
 };
 
-use crate::limits::{GENERAL_MEMORY_BYTES_MAX, GENERAL_PARTS_MAX, SEALED_MEMORY_BYTES_MAX, STACK_BYTES_MAX};
+use crate::limits::{
+    GENERAL_CORE_INSTANCES_MAX, GENERAL_MEMORY_BYTES_MAX, GENERAL_PARTS_MAX, SEALED_MEMORY_BYTES_MAX,
+    STACK_BYTES_MAX,
+};
 use crate::ruling::Fault;
 
 /// How guests are compiled. All settings give the same answers and use the same fuel; tests compare them.
@@ -61,11 +64,15 @@ impl Engine {
     /// When the settings contradict each other: they are constants of this file.
     #[must_use]
     pub fn with(setting: Setting) -> Engine {
-        let [sealed, general] = [sealed_config(), general_config()].map(|mut config| {
+        let engine = |mut config: Config| {
             compile_as(&mut config, setting);
             wasmtime::Engine::new(&config).expect("the settings of this file fit together")
-        });
-        Engine { sealed, general }
+        };
+        let mut general = general_config();
+        if setting != Setting::Interpreted {
+            general.target(&plain_target()).expect("the machine that this runs on can be compiled for");
+        }
+        Engine { sealed: engine(sealed_config()), general: engine(general) }
     }
 }
 
@@ -86,6 +93,12 @@ fn compile_as(config: &mut Config, setting: Setting) {
     };
 }
 
+/// This machine's architecture without what only some of its processors have. A judge of the general tier may recurse until its
+/// stack ends, and how large a frame is must not depend on the processor: two nodes would see it end at different depths.
+fn plain_target() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
 fn sealed_config() -> Config {
     let mut config = config();
     config
@@ -99,13 +112,13 @@ fn sealed_config() -> Config {
 /// Instances out of a pool, memory put back lazily where it was touched. Memories are address space alone until they are
 /// used, about nine gigabytes of it: a component has one, as a rule.
 fn general_config() -> Config {
-    let parts = GENERAL_PARTS_MAX as u32;
+    let (parts, cores) = (GENERAL_PARTS_MAX as u32, GENERAL_CORE_INSTANCES_MAX as u32);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(GENERAL_INSTANCES)
-        .total_core_instances(GENERAL_INSTANCES * parts)
+        .total_core_instances(GENERAL_INSTANCES * cores)
         .total_memories(GENERAL_INSTANCES + parts)
         .total_tables(GENERAL_INSTANCES * parts)
-        .max_core_instances_per_component(parts)
+        .max_core_instances_per_component(cores)
         .max_memories_per_component(parts)
         .max_tables_per_component(parts)
         .max_memory_size(GENERAL_MEMORY_BYTES_MAX)

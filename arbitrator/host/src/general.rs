@@ -1,12 +1,12 @@
 //! The general tier: a fresh instance for every decision, for judges that cannot be sealed.
 //!
 //! Invariant: an instance is asked once and thrown away, so nothing can leak; its memory comes from a pool that was
-//! mapped at boot. A decision takes some microseconds and allocates, so this tier is chosen, never a fallback.
+//! mapped at boot. A decision takes some microseconds and allocates, so whoever deploys a component chooses this tier.
 
 // `Lower` and `Lift` are unsafe traits, and their derives implement them; no line of this file is unsafe.
 #![allow(unsafe_code)]
 
-use io_oi_arbitrator_sdk::Context;
+use io_oi_arbitrator_sdk::{Context, ReadSet};
 use io_oi_record::hash::Domain;
 use io_oi_record::{ArbitratorCode, Hash};
 use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, Lower};
@@ -15,8 +15,9 @@ use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 use crate::component;
 use crate::engine::{Engine, fault_of};
 use crate::limits::{
-    GENERAL_COMPONENT_BYTES_CEILING, GENERAL_COMPONENT_BYTES_MAX, GENERAL_FUEL_MAX, GENERAL_MEMORY_BYTES_MAX,
-    GENERAL_PARTS_MAX, GENERAL_STATE_BYTES_MAX,
+    GENERAL_COMPONENT_BYTES_CEILING, GENERAL_COMPONENT_BYTES_MAX, GENERAL_CORE_INSTANCES_MAX,
+    GENERAL_FUEL_MAX, GENERAL_MEMORY_BYTES_MAX, GENERAL_PARTS_MAX, GENERAL_SEATED_FUEL_MAX,
+    GENERAL_STATE_BYTES_MAX,
 };
 use crate::manifest::{Manifest, name_of, reads_of};
 use crate::refusal::Refusal;
@@ -133,9 +134,44 @@ impl GeneralJudge {
         let template = Linker::new(&engine.general).instantiate_pre(&compiled);
         let template = template.map_err(|error| Refusal::Imports { name: error.root_cause().to_string() })?;
         let manifest = describe(&template)?;
-        let hash = Domain::Arbitrator.hash(bytes);
+        let judge = GeneralJudge::new(Domain::Arbitrator.hash(bytes), template, manifest);
+        if judge.is_steady() { Ok(judge) } else { Err(Refusal::Unsteady) }
+    }
+
+    fn new(hash: Hash, template: InstancePre<StoreLimits>, manifest: Manifest) -> GeneralJudge {
         let effects = Vec::with_capacity(manifest.effects_bytes_max);
-        Ok(GeneralJudge { hash, template, manifest, effects, faults: FaultCounts::default() })
+        GeneralJudge { hash, template, manifest, effects, faults: FaultCounts::default() }
+    }
+
+    /// Another judge of the same component, for another core: compiled code is shared, counters are not.
+    #[must_use]
+    pub fn sibling(&self) -> GeneralJudge {
+        GeneralJudge::new(self.hash, self.template.clone(), self.manifest.clone())
+    }
+
+    /// Whether a shard may ask it: one whose decisions end before the shard's other work has waited for too long.
+    ///
+    /// # Errors
+    ///
+    /// Says what its manifest would have to say.
+    pub fn check_seatable(&self) -> Result<(), Refusal> {
+        let fuel = self.manifest.fuel;
+        if fuel > GENERAL_SEATED_FUEL_MAX {
+            let wanted =
+                "a decision of the general tier may use at most 1000000 in a shard, whose other work waits";
+            return Err(Refusal::Manifest { field: "fuel", value: fuel, wanted });
+        }
+        Ok(())
+    }
+
+    /// The same question twice, which has to have one answer.
+    fn is_steady(&self) -> bool {
+        let mut judge = self.sibling();
+        let mut ask = || {
+            let ruling = judge.decide(&Context::default(), &[], &[]);
+            (ruling.answer, ruling.effects.to_vec(), ruling.fuel)
+        };
+        ask() == ask()
     }
 
     /// The name of the component: the hash of its bytes.
@@ -190,7 +226,7 @@ fn store(template: &InstancePre<StoreLimits>) -> Store<StoreLimits> {
         .memory_size(GENERAL_MEMORY_BYTES_MAX)
         .memories(GENERAL_PARTS_MAX)
         .tables(GENERAL_PARTS_MAX)
-        .instances(GENERAL_PARTS_MAX)
+        .instances(GENERAL_CORE_INSTANCES_MAX)
         .build();
     let mut store = Store::new(template.engine(), limits);
     store.limiter(|limits| limits);
@@ -265,6 +301,10 @@ fn manifest_of(described: Described) -> Result<Manifest, Refusal> {
             return Err(Refusal::Manifest { field, value: bytes as u64, wanted: "1 MiB is the most" });
         }
     }
+    if manifest.reads == ReadSet::Explicit {
+        let wanted = "the general tier has no export `plan` that could name cells";
+        return Err(Refusal::Manifest { field: "reads", value: manifest.reads as u64, wanted });
+    }
     if manifest.fuel == 0 || manifest.fuel > GENERAL_FUEL_MAX {
         let wanted = "a decision of the general tier may use between 1 and 10000000";
         return Err(Refusal::Manifest { field: "fuel", value: manifest.fuel, wanted });
@@ -272,4 +312,5 @@ fn manifest_of(described: Described) -> Result<Manifest, Refusal> {
     Ok(manifest)
 }
 
+const _: () = assert!(GENERAL_SEATED_FUEL_MAX == 1_000_000, "the refusal names the limit");
 const _: () = assert!(GENERAL_FUEL_MAX == 10_000_000 && GENERAL_STATE_BYTES_MAX == 1 << 20);

@@ -10,7 +10,7 @@ use crate::limits::SEALED_MEMORY_BYTES_MAX;
 use crate::refusal::Refusal;
 use crate::scan::{Scanned, Section, scan};
 
-/// Counts up when sealing, scanning or the cost of operators changes: with the component's hash and the engine's version
+/// Counts up when sealing, scanning or the bounds of the general tier change: with the component's hash and the engine's version
 /// it names what a node runs.
 pub const SEAL_VERSION: u16 = 1;
 
