@@ -30,4 +30,4 @@ pub use court::AcceptAll;
 pub use executor::ExecutorError;
 pub use node::{Node, NodeFailed, NodeHandle, RunError, StartError, run};
 pub use ports::free_loopback_ports;
-pub use shard::{AddressError, BootError, BootReason, RecoveryProgress, Sealed};
+pub use shard::{AddressError, BootError, BootReason, RecoveryProgress};

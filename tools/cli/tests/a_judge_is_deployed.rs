@@ -132,6 +132,40 @@ fn an_operator_sets_what_nobody_else_may_write() {
     order(1).expect(4);
 }
 
+/// A judge that grows its memory: no sealed one. Accepts everything.
+const GROWING: &str = r#"(module (memory (export "memory") 1) (global $next (mut i32) (i32.const 1024))
+    (data (i32.const 0) "\28\00\00\00\04\00\00\00\01\00\00\00\00\00\00\00\00\00\00\00\00\02\00\00\00\00\00\00\00\00\00\00\a0\86\01\00\00\00\00\00grow")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (global.get $next))
+    (func (export "describe") (result i32) (i32.const 0))
+    (func (export "decide") (param i64 i64 i64 i64 i64 i32 i32 i32 i32 i32 i32) (result i32)
+      (drop (memory.grow (i32.const 1))) (i32.const 256)))"#;
+
+#[test]
+fn what_cannot_be_sealed_is_deployed_by_who_asks_for_the_general_tier() {
+    let node = TestNode::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("growing.wasm");
+    let module = wat::parse_str(GROWING).unwrap();
+    let component = io_oi_arbitrator::author::component_of(&module).unwrap();
+    std::fs::write(&file, &component).unwrap();
+    let file = file.to_str().unwrap();
+    let answer = govern(&node, &["deploy", file]).expect(4);
+    assert!(answer.err().contains("memory.grow"), "{}", answer.err());
+    assert_eq!(list(&node)["governance"], 0);
+    govern(&node, &["deploy", file, "--tier", "general"]).expect(0);
+    put(&node, 1).expect(0);
+    let listed = list(&node);
+    let judge = &listed["components"][0];
+    assert_eq!((&judge["tier"], &judge["heard"]["accepted"]), (&"general".into(), &1.into()), "{judge}");
+
+    // A language runtime beside a judge is more than the log carries.
+    let grown = dir.path().join("grown.wasm");
+    let section = [&[0, 0x81, 0x80, 0x80, 1, 0][..], &vec![0; 2 << 20]].concat();
+    std::fs::write(&grown, [component, section].concat()).unwrap();
+    let answer = govern(&node, &["deploy", grown.to_str().unwrap(), "--tier", "general"]).expect(4);
+    assert!(answer.err().contains("the log carries components of 262144"), "{}", answer.err());
+}
+
 #[test]
 fn what_a_node_does_not_ask_is_refused_before_anything_is_signed() {
     let node = TestNode::start();

@@ -82,22 +82,23 @@ impl Shard {
 fn on_this_node(known: &Known, sayings: &Sayings) -> Map<String, Value> {
     let Value::Object(mut fields) = (match &known.what {
         Err(reason) => json!({ "reason": reason }),
-        Ok((arbitrator, sealed)) => {
-            let Manifest { name, version: (major, minor, patch), fuel, .. } = arbitrator.manifest();
+        Ok((admitted, asked)) => {
+            let Manifest { name, version: (major, minor, patch), fuel, .. } = admitted.manifest();
             let faults: Map<String, Value> = Fault::ALL
                 .iter()
-                .map(|kind| (kind.name().to_owned(), json!(sealed.faults().of(*kind))))
+                .map(|kind| (kind.name().to_owned(), json!(asked.faults().of(*kind))))
                 .collect();
             json!({
                 "name": name,
                 "version": format!("{major}.{minor}.{patch}"),
-                "world": match arbitrator.world() {
+                "tier": admitted.tier(),
+                "world": match admitted.world() {
                     World::Single => "single",
                     World::Planning => "planning",
                     World::Batch => "batch",
                 },
                 "fuel_max": fuel,
-                "fuel_used": sealed.fuel_used(),
+                "fuel_used": asked.fuel_used(),
                 "fault_kinds": faults,
             })
         }

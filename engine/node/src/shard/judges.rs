@@ -1,61 +1,85 @@
 //! The judges of one shard: an instance of every admitted component, on the shard's own core.
 //!
-//! Invariant: an instance is made when its component is admitted, and a decision allocates nothing; what it is told comes
-//! from the log and from what the log has made of the hot tier.
+//! Invariant: a sealed judge's instance is made when its component is admitted, and its decisions allocate nothing; what a
+//! judge is told comes from the log and from what the log has made of the hot tier.
 
-use io_oi_arbitrator::limits::SEALED_MEMORY_BYTES_MAX;
+use io_oi_arbitrator::limits::SEATED_STATE_BYTES_MAX;
 use io_oi_arbitrator::sdk::{Context, ReadSet};
-use io_oi_arbitrator::{Answer, Arbitrator, FaultCounts, Judge};
+use io_oi_arbitrator::{Answer, FaultCounts, GeneralJudge, Judge, Manifest};
 use io_oi_record::limits::EFFECTS_BYTES_MAX;
 use io_oi_record::{Effects, Hash, RefusalCode, Verdict};
 use io_oi_shard::hearing::{Arbiter, Case, Cells, Hearing, Part, Said};
 use io_oi_shard::{Seated, Seating, Sitting};
 
-use crate::court::Looked;
+use crate::court::{Admitted, Looked};
 
 /// An admitted component as the shard's machine asks it.
 #[derive(Debug)]
-pub struct Sealed {
-    judge: Judge,
+pub(super) struct Asked {
+    judge: Tiered,
     fuel_used: u64,
 }
 
-impl Sealed {
-    /// One instance of it.
-    #[must_use]
-    pub fn new(arbitrator: &Arbitrator) -> Sealed {
-        Sealed { judge: arbitrator.judge(), fuel_used: 0 }
+/// The judge of one core, in its tier.
+#[derive(Debug)]
+enum Tiered {
+    Sealed(Box<Judge>),
+    General(Box<GeneralJudge>),
+}
+
+impl Asked {
+    /// A judge of it for this core.
+    fn new(admitted: &Admitted) -> Asked {
+        let judge = match admitted {
+            Admitted::Sealed(arbitrator) => Tiered::Sealed(Box::new(arbitrator.judge())),
+            Admitted::General(judge) => Tiered::General(Box::new(judge.sibling())),
+        };
+        Asked { judge, fuel_used: 0 }
+    }
+
+    fn manifest(&self) -> &Manifest {
+        match &self.judge {
+            Tiered::Sealed(judge) => judge.manifest(),
+            Tiered::General(judge) => judge.manifest(),
+        }
     }
 
     /// Which faults happened here.
-    #[must_use]
-    pub const fn faults(&self) -> &FaultCounts {
-        self.judge.faults()
+    pub(super) fn faults(&self) -> &FaultCounts {
+        match &self.judge {
+            Tiered::Sealed(judge) => judge.faults(),
+            Tiered::General(judge) => judge.faults(),
+        }
     }
 
     /// Fuel of all decisions so far.
-    #[must_use]
-    pub const fn fuel_used(&self) -> u64 {
+    pub(super) const fn fuel_used(&self) -> u64 {
         self.fuel_used
     }
 }
 
-impl Arbiter for Sealed {
+impl Arbiter for Asked {
     fn reads(&self) -> ReadSet {
-        self.judge.manifest().reads
+        self.manifest().reads
     }
 
     fn state_bytes_max(&self) -> usize {
-        self.judge.manifest().state_bytes_max
+        self.manifest().state_bytes_max
     }
 
     fn plan(&mut self, proposal: &[u8], visit: &mut dyn FnMut(&[u8])) -> bool {
-        self.judge.plan(proposal).map(|keys| keys.for_each(visit)).is_ok()
+        match &mut self.judge {
+            Tiered::Sealed(judge) => judge.plan(proposal).map(|keys| keys.for_each(visit)).is_ok(),
+            Tiered::General(_) => false, // Admission refuses what would read keys of a plan.
+        }
     }
 
     #[inline]
     fn decide<'a>(&'a mut self, context: &Context, state: &[u8], proposal: &[u8]) -> Said<'a> {
-        let ruling = self.judge.decide(context, state, proposal);
+        let ruling = match &mut self.judge {
+            Tiered::Sealed(judge) => judge.decide(context, state, proposal),
+            Tiered::General(judge) => judge.decide(context, state, proposal),
+        };
         self.fuel_used += ruling.fuel;
         match ruling.answer {
             Answer::Accept => Effects::check(ruling.effects).map_or(Said::Fault, Said::Accept),
@@ -94,11 +118,11 @@ impl Sayings {
     }
 }
 
-/// One component of this shard: an instance of it, or why it cannot judge here.
+/// One component of this shard: a judge of it, or why it cannot judge here.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) component: Hash,
-    pub(super) what: Result<(Arbitrator, Sealed), String>,
+    pub(super) what: Result<(Admitted, Asked), String>,
 }
 
 /// The judges of one shard.
@@ -134,10 +158,10 @@ impl Judges {
             return self.known[place].what.is_ok();
         }
         self.shadow_effects.reserve(EFFECTS_BYTES_MAX);
-        self.hearing.get_or_insert_with(|| Hearing::new(SEALED_MEMORY_BYTES_MAX));
-        let what = looked.map(|arbitrator| {
-            let sealed = Sealed::new(&arbitrator);
-            (arbitrator, sealed)
+        self.hearing.get_or_insert_with(|| Hearing::new(SEATED_STATE_BYTES_MAX));
+        let what = looked.map(|admitted| {
+            let asked = Asked::new(&admitted);
+            (admitted, asked)
         });
         let is_admitted = what.is_ok();
         self.known.push(Known { component, what });
@@ -167,8 +191,8 @@ impl Judges {
         let place = judge.and_then(|judge| self.place_of(judge.component));
         let said = match (place, &mut self.hearing) {
             (Some(place), Some(hearing)) => {
-                let (_, sealed) = self.known[place].what.as_mut().expect("only admitted judges are asked");
-                let said = hearing.hear(sealed, Part::Judge, seating, case, cells);
+                let (_, asked) = self.known[place].what.as_mut().expect("only admitted judges are asked");
+                let said = hearing.hear(asked, Part::Judge, seating, case, cells);
                 self.sayings[place].count(said.0);
                 said
             }
@@ -194,8 +218,8 @@ impl Judges {
         cells: &mut impl Cells,
     ) -> Option<(usize, Verdict)> {
         let place = self.place_of(shadow.component)?;
-        let (_, sealed) = self.known[place].what.as_mut().ok()?;
-        let (verdict, effects) = self.hearing.as_mut()?.hear(sealed, Part::Shadow, seating, case, cells);
+        let (_, asked) = self.known[place].what.as_mut().ok()?;
+        let (verdict, effects) = self.hearing.as_mut()?.hear(asked, Part::Shadow, seating, case, cells);
         self.shadow_effects.clear();
         self.shadow_effects.extend_from_slice(effects.as_bytes());
         Some((place, verdict))

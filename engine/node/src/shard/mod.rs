@@ -48,7 +48,6 @@ pub(crate) use self::answers::{Answered, Question, ShardState};
 pub(crate) use self::arbitrators::versions;
 pub(crate) use self::boot::{Boot, Door, boot};
 pub use self::boot::{BootError, BootReason, RecoveryProgress};
-pub use self::judges::Sealed;
 pub use self::peers::AddressError;
 
 /// One shard at work.

@@ -60,8 +60,9 @@ impl Teller {
     pub(super) fn tell_admission(&self, component: Hash, looked: &Looked) {
         let shard = self.shard;
         match looked {
-            Ok(arbitrator) => {
-                tracing::info!(%shard, %component, name = arbitrator.manifest().name, "component admitted");
+            Ok(admitted) => {
+                let (name, tier) = (&admitted.manifest().name, admitted.tier());
+                tracing::info!(%shard, %component, name, tier, "component admitted");
             }
             Err(reason) => {
                 tracing::warn!(%shard, %component, reason, "component refused: it cannot judge here")

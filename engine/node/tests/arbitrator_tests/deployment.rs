@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use io_oi_guests::prebuilt;
 use io_oi_record::attach::{Inquiry, Submission};
-use io_oi_record::governance::{ArbitratorChoice, Change};
+use io_oi_record::governance::Change;
 use io_oi_record::hash::Domain;
 use io_oi_record::limits::PART_BYTES_MAX;
-use io_oi_record::{ComponentPart, Hash, JudgeVersions, Outcome, Receipt, RefusalCode, ShardId};
+use io_oi_record::{ComponentPart, Hash, Outcome, Receipt, RefusalCode, ShardId};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
+pub(crate) use crate::cluster::shipping::seat;
 use crate::support::soon;
 
 /// The name of a standard judge's component.
@@ -22,12 +23,6 @@ pub(crate) fn component(name: &str) -> Hash {
 
 fn bytes_of(name: &str) -> &'static [u8] {
     prebuilt::component(name).expect("a standard judge")
-}
-
-/// The judge of a prefix from now on; the zero hash for nobody.
-pub(crate) fn seat(prefix: &[u8], arbitrator: Hash, is_shadow: bool) -> Change {
-    let versions = if arbitrator.is_zero() { JudgeVersions::default() } else { io_oi_arbitrator::VERSIONS };
-    Change::SetArbitrator(ArbitratorChoice { prefix: prefix.to_vec(), arbitrator, is_shadow, versions })
 }
 
 impl Cluster {
@@ -66,8 +61,13 @@ impl Cluster {
 
     /// Stores a standard judge's component.
     pub(crate) fn store(&self, name: &str) -> Hash {
-        let component = component(name);
-        for part in bytes_of(name).chunks(PART_BYTES_MAX) {
+        self.store_bytes(bytes_of(name))
+    }
+
+    /// Stores a component of any making.
+    pub(crate) fn store_bytes(&self, bytes: &[u8]) -> Hash {
+        let component = Domain::Arbitrator.hash(bytes);
+        for part in bytes.chunks(PART_BYTES_MAX) {
             let receipt = self.decide(&Change::StorePart(ComponentPart::of(component, part)), part);
             assert!(receipt.is_accepted(), "{receipt:?}");
         }

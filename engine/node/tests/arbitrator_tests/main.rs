@@ -12,6 +12,7 @@ mod support;
 
 mod accounts;
 mod deployment;
+mod general_tier;
 mod life_cycle;
 mod limits_are_enforced;
 mod operators_set_limits;

@@ -6,11 +6,12 @@
 use std::time::{Duration, Instant};
 
 use io_oi_record::attach::{Inquiry, Submission};
-use io_oi_record::governance::{Change, Governance, SignedGovernance};
-use io_oi_record::{Nanos, NodeId, Receipt, ShardId, Shipment};
+use io_oi_record::governance::Change;
+use io_oi_record::{NodeId, Receipt, ShardId};
 use serde_json::Value;
 
 use super::Cluster;
+use super::shipping::signed_shipment;
 use crate::support::soon;
 
 /// One shard of one node, as the node tells it.
@@ -141,15 +142,7 @@ impl Cluster {
 
     /// The same, with what travels with it.
     pub(crate) fn signed_shipment(&self, number: u64, change: Change, payload: &[u8]) -> Vec<u8> {
-        let governance = Governance {
-            cluster: self.genesis.genesis.cluster(),
-            number,
-            time: Nanos(number),
-            change,
-            operator: self.operator.operator(),
-        };
-        let signed = SignedGovernance::sign(governance, &self.operator);
-        Shipment { signed, payload }.encode().unwrap()
+        signed_shipment(self.genesis.genesis.cluster(), &self.operator, number, change, payload)
     }
 
     /// Brings an operator's decision to one node.

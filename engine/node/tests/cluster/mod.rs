@@ -9,6 +9,7 @@ pub(crate) mod look;
 mod namespaces;
 mod network;
 pub(crate) mod proxy;
+pub(crate) mod shipping;
 pub(crate) mod statements;
 pub(crate) mod workload;
 

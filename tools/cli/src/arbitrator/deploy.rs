@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use io_oi_arbitrator::limits::SEALED_COMPONENT_BYTES_MAX;
-use io_oi_arbitrator::{Arbitrator, Engine, VERSIONS, World};
+use io_oi_arbitrator::{Arbitrator, Engine, GeneralJudge, VERSIONS, World};
 use io_oi_record::governance::{ArbitratorChoice, Change};
 use io_oi_record::hash::Domain;
 use io_oi_record::limits::{COMPONENT_BYTES_MAX, PART_BYTES_MAX, PREFIX_BYTES_MAX};
@@ -19,7 +19,7 @@ use serde_json::{Map, json};
 use super::admitted::refused;
 use super::standing::{Arbitrators, Component};
 use super::{object, read};
-use crate::args::arbitrator::{Below, Deploy, Rollback};
+use crate::args::arbitrator::{Below, Deploy, Rollback, Tier};
 use crate::args::cluster::Operator;
 use crate::bytes::escaped;
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ pub(super) fn deploy(output: Output, socket: &Path, deploy: &Deploy) -> Result<(
     let bytes = read(&deploy.file)?;
     let view = View::at(socket);
     let prefix = prefix(&deploy.below)?;
-    let name = check(&bytes)?;
+    let name = check(&bytes, deploy.tier)?;
     let component = Domain::Arbitrator.hash(&bytes);
     let parts = ship(&view, &deploy.below.operator, component, &bytes)?;
     wait_for_admission(&view, component, deploy.below.operator.timeout)?;
@@ -106,17 +106,38 @@ pub(super) fn remove(output: Output, socket: &Path, below: &Below) -> Result<(),
     say(output, &format!("nobody judges below `{}` any more", escaped(&prefix)), &decided, Map::new())
 }
 
-/// Admitted here, in a world that a node asks; answers its name.
-fn check(bytes: &[u8]) -> Result<String, Failure> {
-    let arbitrator = Arbitrator::admit(&Engine::new(), bytes).map_err(|refusal| refused(&refusal))?;
+/// Admitted here to the tier that is wished, in a world that a node asks; answers its name.
+fn check(bytes: &[u8], wish: Tier) -> Result<String, Failure> {
+    let not_taken = |text: String, help: &str| Failure::Refused {
+        name: "component".to_owned(),
+        text,
+        help: Some(help.to_owned()),
+    };
+    if bytes.len() > COMPONENT_BYTES_MAX {
+        return Err(not_taken(
+            format!("it has {} bytes, and the log carries components of {COMPONENT_BYTES_MAX}", bytes.len()),
+            "strip it; a language runtime judges offline only (`io_oi arbitrator test --tier general`)",
+        ));
+    }
+    let engine = Engine::new();
+    let arbitrator = match (Arbitrator::admit(&engine, bytes), wish) {
+        (Ok(arbitrator), _) => arbitrator,
+        (Err(refusal), Tier::Sealed) => return Err(refused(&refusal)),
+        (Err(_), Tier::General) => return general(&engine, bytes),
+    };
     if arbitrator.world() == World::Batch {
-        return Err(Failure::Refused {
-            name: "component".to_owned(),
-            text: "a node asks a judge proposal by proposal, and this component judges batches".to_owned(),
-            help: Some("build it for the world `arbitrator` or `planning-arbitrator`".to_owned()),
-        });
+        return Err(not_taken(
+            "a node asks a judge proposal by proposal, and this component judges batches".to_owned(),
+            "build it for the world `arbitrator` or `planning-arbitrator`",
+        ));
     }
     Ok(arbitrator.manifest().name.clone())
+}
+
+/// What cannot be sealed, as a node admits it.
+fn general(engine: &Engine, bytes: &[u8]) -> Result<String, Failure> {
+    let judge = GeneralJudge::admit(engine, bytes).and_then(|judge| judge.check_seatable().map(|()| judge));
+    Ok(judge.map_err(|refusal| refused(&refusal))?.manifest().name.clone())
 }
 
 /// Brings the parts that the cluster lacks into its logs; answers how many.

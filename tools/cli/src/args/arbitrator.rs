@@ -99,6 +99,9 @@ pub(crate) struct Deploy {
     /// Only hear it beside the judge, and count where they differ.
     #[arg(long)]
     pub(crate) shadow: bool,
+    /// The tier that it is to judge in; every node puts a component that can be sealed into the sealed one.
+    #[arg(long, value_enum, default_value_t = Tier::Sealed)]
+    pub(crate) tier: Tier,
     #[command(flatten)]
     pub(crate) below: Below,
 }
