@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use io_oi_client::{AttachError, AttachRefusal, InquiryError, PutError, ReadError, WaitError, WriteError};
+use io_oi_record::RefusalCode;
 use miette::Diagnostic;
 
 /// Every way to fail. The exit codes are part of the interface: see `--help`.
@@ -181,7 +182,11 @@ impl From<WriteError> for Failure {
             WriteError::Put(error) => error.into(),
             WriteError::Wait(error) => error.into(),
             WriteError::Refused { code } => {
-                Failure::Refused { name: code.name().to_string(), text: code.text().to_string(), help: None }
+                let text = match code {
+                    RefusalCode::Arbitrator(_) => format!("{} ({code})", code.text()),
+                    _ => code.text().to_string(),
+                };
+                Failure::Refused { name: code.name().to_string(), text, help: None }
             }
             error => Failure::other(error),
         }

@@ -1,5 +1,7 @@
 //! `io_oi status`: the node and its counters, read from shared memory.
 
+use std::collections::BTreeSet;
+
 use io_oi_client::{Client, ShardId};
 use serde_json::{Map, Value, json};
 
@@ -42,7 +44,25 @@ fn node_object(client: &Client) -> Map<String, Value> {
 fn shard_object(client: &Client, shard: ShardId) -> Value {
     let counters: Map<String, Value> =
         client.counters(shard).map(|(label, value)| (label.to_owned(), value.into())).collect();
-    json!({"shard": shard.get(), "parked": client.is_parked(shard), "counters": counters})
+    let refused: Map<String, Value> = judge_refusals(client, shard)
+        .into_iter()
+        .map(|(code, count)| (code.to_string(), count.into()))
+        .collect();
+    json!({"shard": shard.get(), "parked": client.is_parked(shard), "refused_by_code": refused,
+        "counters": counters})
+}
+
+/// What judges refused, by the code that receipts carried; a node counts the first codes that it meets one by one.
+fn judge_refusals(client: &Client, shard: ShardId) -> Vec<(u64, u64)> {
+    let counters: Vec<(&str, u64)> = client.counters(shard).collect();
+    let value = |wanted: &str| counters.iter().find(|(label, _)| *label == wanted).map(|(_, value)| *value);
+    let rows = (0..).map_while(|row| {
+        let code = value(&format!("{JUDGE_CODE_LABEL}{row}"))?;
+        Some((code, value(&format!("{JUDGE_CODE_LABEL}{row}_refusals"))?))
+    });
+    let mut rows: Vec<(u64, u64)> = rows.filter(|(_, count)| *count > 0).collect();
+    rows.sort_unstable();
+    rows
 }
 
 fn node_text(client: &Client) -> String {
@@ -70,7 +90,9 @@ fn counters_text(client: &Client) -> String {
     let shards: Vec<ShardId> = (0..client.shards()).map(ShardId).collect();
     let mut rows = vec![vec!["counter".to_owned()]];
     rows[0].extend(shards.iter().map(|shard| format!("shard {shard}")));
-    let labels: Vec<String> = client.counters(ShardId(0)).map(|(label, _)| label.to_owned()).collect();
+    let is_code = |label: &str| label.starts_with(JUDGE_CODE_LABEL);
+    let labels = client.counters(ShardId(0)).map(|(label, _)| label.to_owned());
+    let labels: Vec<String> = labels.filter(|label| !is_code(label)).collect();
     for label in labels {
         let mut row = vec![crate::bytes::escaped(label.as_bytes())];
         for shard in &shards {
@@ -79,5 +101,16 @@ fn counters_text(client: &Client) -> String {
         }
         rows.push(row);
     }
+    let refused: Vec<Vec<(u64, u64)>> = shards.iter().map(|shard| judge_refusals(client, *shard)).collect();
+    let codes: BTreeSet<u64> = refused.iter().flatten().map(|(code, _)| *code).collect();
+    for code in codes {
+        let counts = refused.iter().map(|rows| {
+            rows.iter().find(|(known, _)| *known == code).map_or(0, |(_, count)| *count).to_string()
+        });
+        rows.push([format!("refused by a judge as {code}")].into_iter().chain(counts).collect());
+    }
     table(&rows)
 }
+
+/// Rows of the codes that judges refused with, two counters each.
+const JUDGE_CODE_LABEL: &str = "judge_code_";

@@ -132,6 +132,29 @@ fn an_operator_sets_what_nobody_else_may_write() {
     order(1).expect(4);
 }
 
+#[test]
+fn what_judges_refuse_is_counted_by_code() {
+    let node = TestNode::start();
+    deploy(&node, "compare-version", &[]).expect(0);
+    for version in [0, 7, 7, 7] {
+        put(&node, version);
+    }
+    let receipt = put(&node, 7).expect(4).err();
+    let code =
+        receipt.split("arbitrator-").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    let code = code.filter(|code| !code.is_empty()).unwrap_or_else(|| panic!("a code in `{receipt}`"));
+    let listed = list(&node);
+    let heard = &component(&listed, &hash("compare-version"))["heard"];
+    assert_eq!((&heard["refused"], &heard["refused_by_code"][code]), (&4.into(), &4.into()), "{heard}");
+    assert!(node.ask(&["arbitrator", "list"]).expect(0).out().contains(&format!("{code}: 4")));
+    let counted = || node.ask(&["status", "--json"]).expect(0).json()["shard"][0]["refused_by_code"].clone();
+    // The board is shown every few milliseconds.
+    while counted()[code] != 4 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(node.ask(&["status"]).expect(0).out().contains(&format!("refused by a judge as {code}")));
+}
+
 /// A judge that grows its memory: no sealed one. Accepts everything.
 const GROWING: &str = r#"(module (memory (export "memory") 1) (global $next (mut i32) (i32.const 1024))
     (data (i32.const 0) "\28\00\00\00\04\00\00\00\01\00\00\00\00\00\00\00\00\00\00\00\00\02\00\00\00\00\00\00\00\00\00\00\a0\86\01\00\00\00\00\00grow")

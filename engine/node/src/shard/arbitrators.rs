@@ -105,6 +105,8 @@ fn on_this_node(known: &Known, sayings: &Sayings) -> Map<String, Value> {
     }) else {
         unreachable!("json! of an object is an object")
     };
+    let codes: Map<String, Value> =
+        sayings.refusals.rows().iter().map(|(code, count)| (code.to_string(), json!(count))).collect();
     let counts = json!({
         "accepted": sayings.accepted,
         "accepted_with_writes": sayings.accepted_with_writes,
@@ -112,6 +114,8 @@ fn on_this_node(known: &Known, sayings: &Sayings) -> Map<String, Value> {
         "deferred": sayings.deferred,
         "faults": sayings.faults,
         "elsewhere": sayings.elsewhere,
+        "refused_by_code": codes,
+        "refused_by_other_codes": sayings.refusals.others(),
         "shadow_heard": sayings.shadow_heard,
         "shadow_differences": sayings.shadow_differences,
     });

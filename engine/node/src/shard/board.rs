@@ -9,6 +9,7 @@ use io_oi_shm::{CreateError, hot};
 use io_oi_wal::Wal;
 
 use super::peers::Peers;
+use super::refusals::{CODES_MAX, Refusals};
 
 /// What the shard loop counts itself.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub(super) struct Tally {
     pub(super) frames_unsent: u64,
     refused: [u64; REFUSALS],
     refused_by_arbitrator: u64,
+    /// The same, code by code.
+    judge_refusals: Refusals,
 }
 
 impl Tally {
@@ -42,9 +45,11 @@ impl Tally {
     }
 
     fn note_refusal(&mut self, code: RefusalCode) {
-        match RefusalCode::ALL.iter().position(|known| *known == code) {
-            Some(index) => self.refused[index] += 1,
-            None => self.refused_by_arbitrator += 1,
+        if let RefusalCode::Arbitrator(code) = code {
+            self.refused_by_arbitrator += 1;
+            self.judge_refusals.count(code);
+        } else if let Some(index) = RefusalCode::ALL.iter().position(|known| *known == code) {
+            self.refused[index] += 1;
         }
     }
 }
@@ -77,6 +82,11 @@ impl Board {
             .iter()
             .map(|code| format!("refused_{}", code.name().replace('-', "_")))
             .collect();
+        let codes = (0..CODES_MAX).flat_map(|row| {
+            [format!("{JUDGE_CODE_LABEL}{row}"), format!("{JUDGE_CODE_LABEL}{row}_refusals")]
+        });
+        let refusals: Vec<String> =
+            refusals.into_iter().chain(codes).chain([JUDGE_CODES_OTHER_LABEL.to_owned()]).collect();
         let labels: Vec<&str> = LABELS.iter().copied().chain(refusals.iter().map(String::as_str)).collect();
         let writer = Writer::create(&labels, incarnation, shard)?;
         Ok(Self { writer, shown_at: Nanos::ZERO, summed_at: Nanos::ZERO, lease: Nanos::ZERO })
@@ -119,17 +129,30 @@ impl Board {
     pub(super) fn show(&mut self, now: Now, look: &Look<'_>) {
         self.shown_at = now.mono;
         self.writer.beat(now.wall.get());
-        let Tally { refused, .. } = look.tally;
+        let Tally { refused, judge_refusals, .. } = look.tally;
         for (index, value) in values(look).into_iter().enumerate() {
             self.writer.set(CounterIndex((LEASE_LABELS + index) as u16), value);
         }
         for (index, value) in refused.iter().enumerate() {
             self.writer.set(CounterIndex((LABELS.len() + index) as u16), *value);
         }
+        self.show_codes(judge_refusals);
         if now.mono.since(self.summed_at) >= SUM_EVERY_NS {
             self.summed_at = now.mono;
             self.show_sums(look.wal);
         }
+    }
+
+    /// A row that no code has taken stands at zero, and is left alone.
+    fn show_codes(&mut self, refusals: &Refusals) {
+        let mut index = LABELS.len() + REFUSALS;
+        for (code, count) in refusals.rows() {
+            self.writer.set(CounterIndex(index as u16), (*code).into());
+            self.writer.set(CounterIndex(index as u16 + 1), *count);
+            index += 2;
+        }
+        let others = LABELS.len() + REFUSALS + 2 * CODES_MAX;
+        self.writer.set(CounterIndex(others as u16), refusals.others());
     }
 
     /// Walking the histogram costs a microsecond, so it is done less often.
@@ -241,7 +264,8 @@ const LEASE_UNTIL: CounterIndex = CounterIndex(1);
 /// The first labels: written when they change, not with the others.
 const LEASE_LABELS: usize = 2;
 
-/// The lease's, then those in the order of `values`, then the sums over the flush histogram; one `refused_*` per refusal code follows.
+/// The lease's, then those in the order of `values`, then the sums over the flush histogram; one `refused_*` per refusal code follows,
+/// then the codes of judges.
 const LABELS: [&str; 68] = [
     "lease_epoch",
     "lease_until_ns",
@@ -314,6 +338,9 @@ const LABELS: [&str; 68] = [
 ];
 const SUMMED: usize = 5;
 const REFUSALS: usize = RefusalCode::ALL.len();
+/// Behind those, two for each row of [`Refusals`]: the code, and how often it was the answer; then the rest.
+const JUDGE_CODE_LABEL: &str = "judge_code_";
+const JUDGE_CODES_OTHER_LABEL: &str = "judge_codes_other_refusals";
 
 /// A reader cannot see faster, and forty stores would show in a shard under full load.
 const SHOW_EVERY_NS: u64 = 5_000_000;

@@ -11,6 +11,7 @@ use io_oi_record::{Effects, Hash, RefusalCode, Verdict};
 use io_oi_shard::hearing::{Arbiter, Case, Cells, Hearing, Part, Said};
 use io_oi_shard::{Seated, Seating, Sitting};
 
+use super::refusals::Refusals;
 use crate::court::{Admitted, Looked};
 
 /// An admitted component as the shard's machine asks it.
@@ -99,6 +100,8 @@ pub(super) struct Sayings {
     pub(super) deferred: u64,
     pub(super) faults: u64,
     pub(super) elsewhere: u64,
+    /// What it refused, by its own codes.
+    pub(super) refusals: Refusals,
     /// Heard beside another judge.
     pub(super) shadow_heard: u64,
     /// What it said then was something else.
@@ -107,6 +110,9 @@ pub(super) struct Sayings {
 
 impl Sayings {
     fn count(&mut self, verdict: Verdict) {
+        if let Verdict::Refuse(RefusalCode::Arbitrator(code)) = verdict {
+            self.refusals.count(code);
+        }
         *match verdict {
             Verdict::Accept => &mut self.accepted,
             Verdict::AcceptWithWrites => &mut self.accepted_with_writes,

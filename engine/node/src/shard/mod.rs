@@ -13,6 +13,7 @@ mod judges;
 mod lanes;
 mod peers;
 mod recovery;
+mod refusals;
 mod teller;
 mod watch;
 mod world;

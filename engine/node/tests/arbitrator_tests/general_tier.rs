@@ -82,6 +82,12 @@ fn three_nodes_judge_alike_and_count_every_code() {
     assert_all_agree(&cluster, component, &seen);
     for place in cluster.places() {
         let judge = cluster.component_at(place, component).expect("it is stored");
+        let counted: BTreeMap<String, u64> =
+            serde_json::from_value(judge["heard"]["refused_by_code"].clone()).expect("codes with counts");
+        // A record that a change of the leader took back is judged again: more may be counted, never less.
+        assert!(counted.keys().eq(seen.codes.keys()), "node {place}: {counted:?}");
+        assert!(counted.iter().all(|(code, count)| *count >= seen.codes[code]), "node {place}: {counted:?}");
+        assert_eq!(judge["heard"]["refused_by_other_codes"], 0);
         let faults = |kind: &str| judge["fault_kinds"][kind].as_u64().expect("a count");
         assert!(
             faults("fuel") >= 1 && faults("trap") >= 1 && faults("fuel") + faults("trap") >= 3,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what the shards disagree about is said, never averaged: a component is complete when every shard has it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use io_oi_client::Inquiry;
@@ -56,6 +57,8 @@ pub(super) struct Component {
     #[serde(default)]
     pub(super) reason: Option<String>,
     #[serde(default)]
+    tier: Option<String>,
+    #[serde(default)]
     name: Option<String>,
     #[serde(default)]
     version: Option<String>,
@@ -74,6 +77,8 @@ struct Heard {
     elsewhere: u64,
     shadow_heard: u64,
     shadow_differences: u64,
+    #[serde(default)]
+    refused_by_code: BTreeMap<String, u64>,
 }
 
 impl Arbitrators {
@@ -162,9 +167,11 @@ pub(super) fn list(output: Output, socket: &Path) -> Result<(), Failure> {
         "name",
         "bytes",
         "admission",
+        "tier",
         "shard",
         "accepted",
         "refused",
+        "by code",
         "deferred",
         "faults",
         "shadow differs",
@@ -211,7 +218,8 @@ impl Component {
     fn row(&self, shard: u16) -> Vec<String> {
         let Heard { accepted, accepted_with_writes, refused, deferred, faults, elsewhere, .. } =
             self.heard.clone().unwrap_or_default();
-        let Heard { shadow_heard, shadow_differences, .. } = self.heard.clone().unwrap_or_default();
+        let Heard { shadow_heard, shadow_differences, refused_by_code, .. } =
+            self.heard.clone().unwrap_or_default();
         let named = match (&self.name, &self.version) {
             (Some(name), Some(version)) => format!("{name} {version}"),
             _ => "-".to_owned(),
@@ -221,12 +229,20 @@ impl Component {
             named,
             self.bytes.to_string(),
             self.admission.clone(),
+            self.tier.clone().unwrap_or_else(|| "-".to_owned()),
             shard.to_string(),
             (accepted + accepted_with_writes).to_string(),
             refused.to_string(),
+            by_code(&refused_by_code),
             deferred.to_string(),
             (faults + elsewhere).to_string(),
             format!("{shadow_differences} of {shadow_heard}"),
         ]
     }
+}
+
+/// `16: 5, 17: 2`: the judge's own codes, and how often each was its answer.
+fn by_code(counts: &BTreeMap<String, u64>) -> String {
+    let rows: Vec<String> = counts.iter().map(|(code, count)| format!("{code}: {count}")).collect();
+    if rows.is_empty() { "-".to_owned() } else { rows.join(", ") }
 }
