@@ -41,6 +41,20 @@ const PLANTED: Step = step(&[
     "planted_bugs_are_found",
 ]);
 
+/// The benches beside other people's caches, with inputs so small that they take a moment. A build of its own: no other
+/// compiles the rivals.
+const CACHE_RIVALS: Step = step(&[
+    "cargo",
+    "test",
+    "--package",
+    "io_oi_bench",
+    "--features",
+    "cache_rivals",
+    "--lib",
+    "--bins",
+    "--tests",
+]);
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -69,6 +83,7 @@ fn run(words: &[&str]) -> Result<()> {
             tidy_up(&root)?;
             start(&root, &LOOM)?;
             start(&root, &PLANTED)?;
+            start(&root, &CACHE_RIVALS)?;
             start(&root, &TESTS)
         }
         ["loom"] => start(&root, &LOOM),

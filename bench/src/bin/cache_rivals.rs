@@ -4,6 +4,7 @@
 //!
 //! Invariant: every hit rate stands beside the bound of its trace, and nothing of ours is above it.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use io_oi_bench::cache::own::IoOi;
 use io_oi_bench::cache::picture::{self, Rate};
-use io_oi_bench::cache::speed::{self, Figure};
+use io_oi_bench::cache::speed::{self, Extent, FLOOR, Figure, Findings, Weight};
 use io_oi_bench::cache::traces::{Size, Trace, invented};
 use io_oi_bench::cache::{Subject, bound, candidates, hit_rate, market, rivals};
 use serde_json::{Value, json};
@@ -34,6 +35,9 @@ struct Options {
     /// Turns of each subject
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Calls of one turn in each thread
+    #[arg(long, default_value_t = 200_000)]
+    calls: usize,
     /// Where market files stand (`.dbn`, `.dbn.zst`)
     #[arg(long, value_name = "PATH", default_value = "../shared/data")]
     market: PathBuf,
@@ -43,6 +47,9 @@ struct Options {
     /// The reader in a process of its own: starts by itself
     #[arg(long, hide = true)]
     reader_of: Option<String>,
+    /// A subject in a process of its own, for its weight: starts by itself
+    #[arg(long, hide = true)]
+    weigh: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -62,22 +69,34 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let extent = Extent { rounds: options.rounds, calls: options.calls };
     if let Some(table) = &options.reader_of {
-        println!("{}", speed::read_from(table, options.keys[0], options.rounds)?);
+        print!("{}", speed::read_from(table, options.keys[0], extent)?);
+        return Ok(());
+    }
+    if let Some(subject) = &options.weigh {
+        println!("{}", speed::weigh(subject, options.keys[0])?);
         return Ok(());
     }
     let rates = if options.part == Some(Part::Ns) { Vec::new() } else { rates(options)? };
-    let sizes = if options.quick { &options.keys[..1] } else { &options.keys[..] };
-    let figures =
-        if options.part == Some(Part::Rate) { Vec::new() } else { speed::measure(sizes, options.rounds) };
-    picture::draw(&options.svg, &rates, &figures)?;
+    let findings =
+        if options.part == Some(Part::Rate) { Findings::default() } else { speeds(options, extent) };
+    picture::draw(&options.svg, &rates, &findings.figures)?;
     eprintln!("picture: {}", options.svg.display());
     if options.json {
-        println!("{}", report(&rates, &figures));
+        println!("{}", report(&rates, &findings));
     } else {
-        print!("{}{}", rate_table(&rates), speed_table(&figures));
+        print!("{}{}", rate_table(&rates), speed_table(&findings));
+        println!("answers: {:016x}", findings.answers.hash());
     }
     Ok(())
+}
+
+fn speeds(options: &Options, extent: Extent) -> Findings {
+    if options.quick {
+        return speed::measure(&options.keys[..1], Extent { rounds: 1, calls: extent.calls.min(5_000) });
+    }
+    speed::measure(&options.keys, extent)
 }
 
 fn rates(options: &Options) -> Result<Vec<Rate>, Box<dyn Error>> {
@@ -108,15 +127,23 @@ fn rates_on(trace: &Trace) -> Vec<Rate> {
     rates
 }
 
-fn report(rates: &[Rate], figures: &[Figure]) -> Value {
+fn report(rates: &[Rate], findings: &Findings) -> Value {
     let rates = rates.iter().map(|rate| {
         json!({"trace": rate.trace, "subject": rate.subject, "hit_rate": rate.hit_rate, "bound": rate.bound})
     });
-    let figures = figures.iter().map(|figure| {
+    let figures = findings.figures.iter().map(|figure| {
         let Figure { bench, subject, keys, threads, ns } = figure;
         json!({"bench": bench, "subject": subject, "keys": keys, "threads": threads, "ns": ns})
     });
-    json!({"rows": rates.chain(figures).collect::<Vec<Value>>()})
+    let memory = findings.weights.iter().map(|weight| {
+        let Weight { subject, keys, bytes_per_entry } = weight;
+        json!({"subject": subject, "keys": keys, "bytes_per_entry": bytes_per_entry})
+    });
+    json!({
+        "rows": rates.chain(figures).collect::<Vec<Value>>(),
+        "memory": memory.collect::<Vec<Value>>(),
+        "answers_hash": format!("{:016x}", findings.answers.hash()),
+    })
 }
 
 /// One line a trace, as in bench/README.md: ours, the best rival, the bound, and everybody.
@@ -143,15 +170,37 @@ fn rate_table(rates: &[Rate]) -> String {
     text
 }
 
-fn speed_table(figures: &[Figure]) -> String {
-    let mut text = String::new();
-    for of_bench in figures.chunk_by(|left, right| {
-        (left.bench, left.keys, left.threads) == (right.bench, right.keys, right.threads)
-    }) {
-        let Figure { bench, keys, threads, .. } = &of_bench[0];
-        let costs: Vec<String> =
-            of_bench.iter().map(|figure| format!("{} {:.0}", figure.subject, figure.ns)).collect();
-        text += &format!("| {bench} | {keys} | {threads} | {} |\n", costs.join(", "));
+/// One line a bench and size, one column a subject, as in bench/README.md; then bytes of an entry.
+fn speed_table(findings: &Findings) -> String {
+    let (mut names, mut lines, mut floors) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut cells = BTreeMap::new();
+    for &Figure { bench, subject, keys, threads, ns } in &findings.figures {
+        if bench == FLOOR {
+            floors.insert(keys, ns);
+            continue;
+        }
+        let line = (bench, keys, threads);
+        if cells.insert((line, subject), ns).is_none() && !lines.contains(&line) {
+            lines.push(line);
+        }
+        if !names.contains(&subject) {
+            names.push(subject);
+        }
     }
-    text
+    let mut text = format!("| bench | keys | threads | dependent load | {} |\n", names.join(" | "));
+    for line in lines {
+        let (bench, keys, threads) = line;
+        let costs = row(names.iter().map(|subject| cells.get(&(line, *subject)).copied()));
+        text += &format!("| {bench} | {keys} | {threads} | {:.0} | {costs} |\n", floors[&keys]);
+    }
+    for of_size in findings.weights.chunk_by(|left, right| left.keys == right.keys) {
+        let bytes = row(of_size.iter().map(|weight| Some(weight.bytes_per_entry)));
+        text += &format!("| bytes of an entry | {} | | | {bytes} |\n", of_size[0].keys);
+    }
+    if names.is_empty() { String::new() } else { text }
+}
+
+fn row(cells: impl Iterator<Item = Option<f64>>) -> String {
+    let cells = cells.map(|cell| cell.map_or("-".to_owned(), |cell| format!("{cell:.0}")));
+    cells.collect::<Vec<String>>().join(" | ")
 }

@@ -5,6 +5,8 @@
 pub mod bound;
 pub mod candidates;
 #[cfg(feature = "cache_rivals")]
+pub mod chase;
+#[cfg(feature = "cache_rivals")]
 pub mod market;
 pub mod own;
 #[cfg(feature = "cache_rivals")]
@@ -13,6 +15,8 @@ pub mod picture;
 pub mod rivals;
 #[cfg(feature = "cache_rivals")]
 pub mod speed;
+#[cfg(feature = "cache_rivals")]
+pub mod stores;
 pub mod traces;
 
 use traces::Trace;

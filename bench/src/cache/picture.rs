@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::speed::Figure;
+use super::speed::{FLOOR, Figure};
 
 /// One hit rate.
 #[derive(Debug, Clone)]
@@ -64,9 +64,11 @@ fn draw_rates(area: &Area<'_>, rates: &[Rate]) -> Result<(), Box<dyn Error>> {
 
 /// Nanoseconds of a hit by keys, one line a subject, both axes by powers.
 fn draw_figures(area: &Area<'_>, figures: &[Figure]) -> Result<(), Box<dyn Error>> {
-    let hits: Vec<&Figure> =
-        figures.iter().filter(|figure| figure.bench == "hit" && figure.threads == 1).collect();
-    let mut subjects: Vec<&str> = hits.iter().map(|figure| figure.subject.as_str()).collect();
+    let hits: Vec<&Figure> = figures
+        .iter()
+        .filter(|figure| ["hit", FLOOR].contains(&figure.bench) && figure.threads == 1)
+        .collect();
+    let mut subjects: Vec<&str> = hits.iter().map(|figure| figure.subject).collect();
     subjects.sort_unstable();
     subjects.dedup();
     let mut chart = ChartBuilder::on(area)

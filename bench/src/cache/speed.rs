@@ -1,141 +1,234 @@
 //! What one look-up costs, beside the maps and caches that others would take.
 //!
-//! 16-byte keys, 64-byte values, keys in scrambled order, each answer checked. All subjects of one size live side by side and
-//! take turns, so that a noisy minute falls on all; at ten million keys each lives alone.
+//! 16-byte keys, 64-byte values, keys in scrambled order, known in advance; in the serialized bench each key stands in the
+//! value before. All subjects of one size live side by side and take turns, and so does the floor, so that a noisy minute
+//! falls on all; at ten million keys each lives alone, beside a floor of its own.
 //!
-//! Invariant: a subject that gives back a wrong value, or finds what is not there, stops the measurement.
+//! Invariant: every answer goes into a hash that is computed without any subject, too. A wrong one stops the measurement.
 
-use std::hint::black_box;
-use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
-use std::sync::{Barrier, Mutex};
+use std::sync::Barrier;
 use std::time::Instant;
 
-use io_oi_shm::hot::{Config, Epoch, Reader, Sequence, Stamp, Writer};
+use io_oi_shm::hot::Reader;
 
-use crate::scrambled;
+use super::chase::Chase;
+use super::stores::{ABSENT, HotTable, Key, OtherProcess, SUBJECTS, Store, after, key_of};
+use crate::{Answers, scrambled};
 
-/// A key of all subjects.
-pub type Key = [u8; 16];
-/// A value of all subjects.
-pub type Value = [u8; 64];
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bench {
-    /// A present key.
-    Hit,
-    /// An absent key.
-    Miss,
-    /// A new value under a present key.
-    Update,
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Turns of each subject.
+    pub rounds: usize,
+    /// Calls of one turn in each thread.
+    pub calls: usize,
 }
 
 /// One figure of the table.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    /// hit, miss, update.
+    /// As in the table: what was measured.
     pub bench: &'static str,
-    /// As in the table.
-    pub subject: String,
+    /// As in the table: of whom.
+    pub subject: &'static str,
     /// Keys in the cache.
     pub keys: u64,
     /// Threads that ask at once.
     pub threads: usize,
-    /// Median nanoseconds of one call in each thread.
+    /// Median over the turns of the nanoseconds of one call in each thread.
     pub ns: f64,
 }
 
-trait Store: Sync {
-    fn name(&self) -> &'static str;
-    fn get(&self, key: &Key) -> Option<Value>;
-    fn put(&self, key: Key, value: Value);
-    /// Threads that may write at once.
-    fn writers_max(&self) -> usize {
-        usize::MAX
-    }
+/// Memory that an entry takes.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    /// As in the table.
+    pub subject: &'static str,
+    /// Keys in the cache.
+    pub keys: u64,
+    /// Resident memory of a process of its own that came with the entries, for each of them.
+    pub bytes_per_entry: f64,
 }
+
+/// Everything that was measured.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// Nanoseconds.
+    pub figures: Vec<Figure>,
+    /// Bytes.
+    pub weights: Vec<Weight>,
+    /// All answers, in the order of the figures.
+    pub answers: Answers,
+    /// Turns of the floor at the present size.
+    loads: Vec<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bench {
+    Hit,
+    Serialized,
+    Miss,
+    Update,
+}
+
+/// Each bench, its name, and its name when the reader stands in another process.
+const BENCHES: [(Bench, &str, &str); 4] = [
+    (Bench::Hit, "hit", "hit from another process"),
+    (Bench::Serialized, "serialized hit", "serialized hit from another process"),
+    (Bench::Miss, "miss", "miss from another process"),
+    (Bench::Update, "update", ""),
+];
+/// The floor's bench.
+pub const FLOOR: &str = "floor";
+const FLOOR_NAME: &str = "dependent load";
 
 /// All figures for these numbers of keys.
 #[must_use]
-pub fn measure(sizes: &[u64], rounds: usize) -> Vec<Figure> {
-    let mut figures = Vec::new();
+pub fn measure(sizes: &[u64], extent: Extent) -> Findings {
+    let mut findings = Findings::default();
     for &keys in sizes {
-        let together: Vec<Vec<usize>> = if keys <= TOGETHER_KEYS_MAX {
-            vec![(0..MAKERS.len()).collect()]
-        } else {
-            (0..MAKERS.len()).map(|index| vec![index]).collect()
-        };
-        for group in together {
-            let stores: Vec<Box<dyn Store>> = group.iter().map(|&index| MAKERS[index](keys)).collect();
-            figures.extend(turns(&stores, keys, rounds));
+        let group = if keys <= TOGETHER_KEYS_MAX { SUBJECTS.len() } else { 1 };
+        for group in SUBJECTS.chunks(group) {
+            let stores: Vec<(&'static str, Box<dyn Store>)> =
+                group.iter().map(|(name, make)| (*name, make(keys))).collect();
+            fill(&stores, keys);
+            let stores: Vec<Subject<'_>> = stores.iter().map(|(name, store)| (*name, &**store)).collect();
+            findings.take(turns(&stores, keys, extent, false));
         }
-        figures.push(from_another_process(keys, rounds));
+        findings.take(from_another_process(keys, extent));
+        findings.close_size(keys);
+        findings.weights.extend(SUBJECTS.iter().map(|(subject, _)| weight(subject, keys)));
         eprintln!("{keys} keys: done");
     }
-    figures
+    findings
 }
 
-fn turns(stores: &[Box<dyn Store>], keys: u64, rounds: usize) -> Vec<Figure> {
-    for store in stores {
-        (0..keys).for_each(|number| store.put(key_of(number), value_of(number)));
+type Subject<'a> = (&'static str, &'a dyn Store);
+
+impl Findings {
+    fn take(&mut self, more: Findings) {
+        self.figures.extend(more.figures);
+        self.answers.add(more.answers.hash());
+        self.loads.extend(more.loads);
     }
-    let mut figures = Vec::new();
-    for (bench, bench_name) in [(Bench::Hit, "hit"), (Bench::Miss, "miss"), (Bench::Update, "update")] {
+
+    /// The floor of all subjects of this size.
+    fn close_size(&mut self, keys: u64) {
+        let ns = median(std::mem::take(&mut self.loads));
+        self.figures.push(Figure { bench: FLOOR, subject: FLOOR_NAME, keys, threads: 1, ns });
+    }
+}
+
+fn fill(stores: &[(&'static str, Box<dyn Store>)], keys: u64) {
+    let numbers: Vec<u64> = (0..keys).collect();
+    stores.iter().for_each(|(_, store)| store.put_all(&numbers, keys));
+}
+
+/// All benches over these subjects and the floor, in turns.
+fn turns(stores: &[Subject<'_>], keys: u64, extent: Extent, is_other_process: bool) -> Findings {
+    let mut findings = Findings::default();
+    let mut chase = Chase::through(keys);
+    chase.walk(extent.calls);
+    for (bench, here, elsewhere) in BENCHES {
         for threads in [1, 2] {
-            let mut samples: Vec<Vec<f64>> = vec![Vec::new(); stores.len()];
-            for round in 0..rounds as u64 {
-                for (store, samples) in stores.iter().zip(&mut samples) {
-                    if bench != Bench::Update || threads <= store.writers_max() {
-                        samples.push(one_turn(&**store, bench, keys, threads, round));
-                    }
+            let able = |store: &dyn Store| bench != Bench::Update || threads <= store.writers_max();
+            let able: Vec<&Subject<'_>> = stores.iter().filter(|(_, store)| able(*store)).collect();
+            let mut samples = vec![Vec::new(); able.len()];
+            for round in 0..extent.rounds as u64 {
+                for ((name, store), samples) in able.iter().zip(&mut samples) {
+                    let turn = Turn { bench, keys, calls: extent.calls, round };
+                    let (ns, answers) = turn.take(name, *store, threads);
+                    samples.push(ns);
+                    findings.answers.add(answers);
                 }
+                findings.loads.push(chase.walk(extent.calls));
             }
-            for (store, samples) in stores.iter().zip(samples).filter(|(_, samples)| !samples.is_empty()) {
-                let (subject, ns) = (store.name().to_owned(), median(samples));
-                figures.push(Figure { bench: bench_name, subject, keys, threads, ns });
-            }
+            let bench = if is_other_process { elsewhere } else { here };
+            findings.figures.extend(able.iter().zip(samples).map(|((subject, _), samples)| Figure {
+                bench,
+                subject,
+                keys,
+                threads,
+                ns: median(samples),
+            }));
         }
     }
-    figures
+    findings
 }
 
-/// Nanoseconds of one call, in each of so many threads at once.
-fn one_turn(store: &dyn Store, bench: Bench, keys: u64, threads: usize, round: u64) -> f64 {
-    let barrier = Barrier::new(threads);
-    let ns: Vec<f64> = std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..threads as u64)
-            .map(|thread| {
+/// One subject's turn at one bench.
+#[derive(Clone, Copy)]
+struct Turn {
+    bench: Bench,
+    keys: u64,
+    calls: usize,
+    round: u64,
+}
+
+impl Turn {
+    /// Nanoseconds of one call, in each of so many threads at once, and the answers' hash.
+    fn take(self, name: &str, store: &dyn Store, threads: usize) -> (f64, u64) {
+        let barrier = Barrier::new(threads);
+        let turns: Vec<(f64, u64)> = std::thread::scope(|scope| {
+            let asking = (0..threads as u64).map(|thread| {
                 let barrier = &barrier;
-                scope.spawn(move || {
-                    let numbers = numbers_of(bench, keys, round * 16 + thread);
-                    barrier.wait();
-                    let began = Instant::now();
-                    numbers.iter().for_each(|&number| ask(store, bench, number));
-                    began.elapsed().as_nanos() as f64 / numbers.len() as f64
+                scope.spawn(move || self.of_thread(store, thread, barrier))
+            });
+            let asking: Vec<_> = asking.collect();
+            let turn = |asking: std::thread::ScopedJoinHandle<'_, Option<(f64, u64)>>| {
+                let turn = asking.join().expect("a subject does not panic");
+                turn.unwrap_or_else(|| {
+                    panic!("{name} gave a wrong answer at {:?}, {} keys", self.bench, self.keys)
                 })
-            })
-            .collect();
-        asking.into_iter().map(|thread| thread.join().expect("a wrong answer stops everything")).collect()
-    });
-    ns.iter().sum::<f64>() / ns.len() as f64
-}
-
-fn ask(store: &dyn Store, bench: Bench, number: u64) {
-    let key = black_box(key_of(number));
-    match bench {
-        Bench::Hit => {
-            let value = store.get(&key).expect("a key that was put is there");
-            assert_eq!(value[..8], number.to_le_bytes(), "{} gave another key's value", store.name());
-        }
-        Bench::Miss => assert!(store.get(&key).is_none(), "{} found what is not there", store.name()),
-        Bench::Update => store.put(key, value_of(number)),
+            };
+            asking.into_iter().map(turn).collect()
+        });
+        let mut answers = Answers::new();
+        turns.iter().for_each(|(_, hash)| answers.add(*hash));
+        (turns.iter().map(|(ns, _)| ns).sum::<f64>() / threads as f64, answers.hash())
     }
-}
 
-fn numbers_of(bench: Bench, keys: u64, seed: u64) -> Vec<u64> {
-    let absent = if bench == Bench::Miss { keys } else { 0 };
-    (0..CALLS).map(|call| absent + scrambled(seed << 32 | call) % keys).collect()
+    /// `None` when an answer was wrong.
+    fn of_thread(self, store: &dyn Store, thread: u64, barrier: &Barrier) -> Option<(f64, u64)> {
+        let numbers = self.numbers(self.round * 16 + thread);
+        let keys: Vec<Key> = numbers.iter().map(|&number| key_of(number)).collect();
+        barrier.wait();
+        let began = Instant::now();
+        let hash = match self.bench {
+            Bench::Hit | Bench::Miss => store.ask_all(&keys),
+            Bench::Serialized => store.follow(keys[0], self.calls),
+            Bench::Update => {
+                store.put_all(&numbers, self.keys);
+                0
+            }
+        };
+        let ns = began.elapsed().as_nanos() as f64 / self.calls as f64;
+        // What was written is read again, outside the time.
+        let hash = if self.bench == Bench::Update { store.ask_all(&keys) } else { hash };
+        (hash == self.expected(&numbers)).then_some((ns, hash))
+    }
+
+    /// The numbers asked for, one after the other.
+    fn numbers(self, seed: u64) -> Vec<u64> {
+        let draw = |call: u64| scrambled(seed << 32 | call) % self.keys;
+        let calls = 0..self.calls as u64;
+        match self.bench {
+            Bench::Hit | Bench::Update => calls.map(draw).collect(),
+            Bench::Miss => calls.map(|call| self.keys + draw(call)).collect(),
+            Bench::Serialized => {
+                let next = |number: &u64| Some(after(*number, self.keys));
+                std::iter::successors(Some(draw(0)), next).take(self.calls).collect()
+            }
+        }
+    }
+
+    fn expected(self, numbers: &[u64]) -> u64 {
+        let mut answers = Answers::new();
+        let answer = |number: u64| if self.bench == Bench::Miss { ABSENT } else { number };
+        numbers.iter().for_each(|&number| answers.add(answer(number)));
+        answers.hash()
+    }
 }
 
 fn median(mut samples: Vec<f64>) -> f64 {
@@ -143,212 +236,86 @@ fn median(mut samples: Vec<f64>) -> f64 {
     samples[samples.len() / 2]
 }
 
-/// Sixteen bytes that differ in all of them.
-fn key_of(number: u64) -> Key {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&scrambled(number).to_le_bytes());
-    key[8..].copy_from_slice(&number.to_le_bytes());
-    key
-}
-
-fn value_of(number: u64) -> Value {
-    let mut value = [0; 64];
-    value[..8].copy_from_slice(&number.to_le_bytes());
-    value
-}
-
-/// Hits of a reader in a process of its own, which opens the table and asks alone.
-fn from_another_process(keys: u64, rounds: usize) -> Figure {
+/// The same benches over our table, by a process that has only a descriptor of it. No rival's entries can be read from
+/// another process.
+fn from_another_process(keys: u64, extent: Extent) -> Findings {
     let own = HotTable::new(keys);
-    (0..keys).for_each(|number| own.put(key_of(number), value_of(number)));
-    let writer = own.writer.lock().expect("nobody panicked");
-    let table = format!("/proc/{}/fd/{}", std::process::id(), writer.fd().as_raw_fd());
-    let program = std::env::current_exe().expect("a running program has a file");
-    let mut reader = Command::new(program);
-    reader.args(["--reader-of", &table, "--keys", &keys.to_string(), "--rounds", &rounds.to_string()]);
-    let output = reader.stderr(Stdio::inherit()).output().expect("a copy of this program starts");
-    assert!(output.status.success(), "the reader in another process failed");
-    let ns =
-        String::from_utf8_lossy(&output.stdout).trim().parse().expect("the reader answers with a number");
-    Figure { bench: "hit", subject: "io_oi, another process".to_owned(), keys, threads: 1, ns }
+    own.put_all(&(0..keys).collect::<Vec<u64>>(), keys);
+    let (rounds, calls) = (extent.rounds.to_string(), extent.calls.to_string());
+    let words = ["--reader-of", &own.path(), "--rounds", &rounds, "--calls", &calls];
+    let output = child(keys, &words);
+    let mut findings = Findings::default();
+    for line in output.lines() {
+        let words: Vec<&str> = line.split('|').collect();
+        let [place, threads, ns, hash] = words[..] else { continue };
+        let number = |word: &str| word.parse::<usize>().expect("the child writes numbers");
+        let bench = match BENCHES.get(number(place)) {
+            Some((_, _, elsewhere)) => elsewhere,
+            None => continue,
+        };
+        let ns = ns.parse().expect("the child writes numbers");
+        findings.figures.push(Figure { bench, subject: SUBJECTS[0].0, keys, threads: number(threads), ns });
+        findings.answers.add(hash.parse().expect("the child writes numbers"));
+    }
+    findings
 }
 
-/// The reader's side of [`from_another_process`]: median nanoseconds of a hit.
-pub fn read_from(table: &str, keys: u64, rounds: usize) -> std::io::Result<f64> {
+/// The reader's side: one line a figure, as [`from_another_process`] reads it.
+///
+/// # Errors
+///
+/// When there is no table at this path.
+pub fn read_from(table: &str, keys: u64, extent: Extent) -> std::io::Result<String> {
     let file = std::fs::File::open(table)?;
     let reader = Reader::open(file.into()).map_err(std::io::Error::other)?;
     let store = OtherProcess(reader);
-    Ok(median((0..rounds as u64).map(|round| one_turn(&store, Bench::Hit, keys, 1, round)).collect()))
+    let findings = turns(&[(SUBJECTS[0].0, &store)], keys, extent, true);
+    let hash = findings.answers.hash();
+    let line = |figure: &Figure| {
+        let place = BENCHES.iter().position(|(_, _, elsewhere)| *elsewhere == figure.bench)?;
+        Some(format!("{place}|{}|{}|{hash}\n", figure.threads, figure.ns))
+    };
+    Ok(findings.figures.iter().filter_map(line).collect())
 }
 
-struct OtherProcess(Reader);
-
-impl Store for OtherProcess {
-    fn name(&self) -> &'static str {
-        "io_oi, another process"
-    }
-
-    fn get(&self, key: &Key) -> Option<Value> {
-        get_from(&self.0, key)
-    }
-
-    fn put(&self, _key: Key, _value: Value) {
-        unreachable!("a reader's mapping is read-only, and nobody asks it to write")
-    }
+/// What an entry of this subject weighs, in a process that has nothing else.
+fn weight(subject: &'static str, keys: u64) -> Weight {
+    let output = child(keys, &["--weigh", subject]);
+    let bytes: f64 = output.trim().parse().expect("the child writes a number");
+    Weight { subject, keys, bytes_per_entry: bytes / keys as f64 }
 }
 
-/// The hot tier: one writer, and a reader with a mapping of its own.
-struct HotTable {
-    writer: Mutex<Writer>,
-    reader: Reader,
+/// The weighing side: bytes of resident memory that came with so many entries of a subject.
+///
+/// # Errors
+///
+/// When there is no such subject, or the kernel does not say what is resident.
+pub fn weigh(subject: &str, keys: u64) -> std::io::Result<u64> {
+    let known = SUBJECTS.iter().find(|(name, _)| *name == subject);
+    let (_, make) = known.ok_or_else(|| std::io::Error::other(format!("no subject {subject}")))?;
+    let before = resident_bytes()?;
+    let store = make(keys);
+    // One by one: a list of numbers would be weighed, too.
+    (0..keys).for_each(|number| store.put_all(&[number], keys));
+    Ok(resident_bytes()?.saturating_sub(before))
 }
 
-impl HotTable {
-    fn new(keys: u64) -> HotTable {
-        let config = Config { entries_max: keys, large_bytes_max: 1 << 20, ..Config::default() };
-        let writer = Writer::create(&config).expect("shared memory is at hand");
-        let file = writer.fd().try_clone_to_owned().expect("a descriptor can be duplicated");
-        HotTable { reader: Reader::open(file).expect("the table is sound"), writer: Mutex::new(writer) }
-    }
+fn resident_bytes() -> std::io::Result<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let resident = pages.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    Ok(resident.ok_or_else(|| std::io::Error::other("/proc/self/statm has no second number"))? * PAGE_BYTES)
 }
 
-fn get_from(reader: &Reader, key: &Key) -> Option<Value> {
-    let mut value = [0; 64];
-    let found = reader.get(key, &mut value).expect("the table is sound");
-    found.map(|_| value)
+/// Another process of this program. What it says.
+fn child(keys: u64, words: &[&str]) -> String {
+    let program = std::env::current_exe().expect("a running program has a file");
+    let mut child = Command::new(program);
+    child.args(words).args(["--keys", &keys.to_string()]).stderr(Stdio::inherit());
+    let output = child.output().expect("a copy of this program starts");
+    assert!(output.status.success(), "{words:?} failed in a process of its own");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-impl Store for HotTable {
-    fn name(&self) -> &'static str {
-        "io_oi"
-    }
-
-    fn get(&self, key: &Key) -> Option<Value> {
-        get_from(&self.reader, key)
-    }
-
-    fn put(&self, key: Key, value: Value) {
-        let mut writer = self.writer.lock().expect("nobody panicked");
-        let newest = writer.newest(&key).map_or(0, |newest| newest.stamp.sequence.0);
-        let stamp = Stamp { sequence: Sequence(newest + 1), epoch: Epoch(1), time_ns: 1 };
-        writer.publish_committed(&key, Some(&value), stamp).expect("the table was made for these keys");
-    }
-
-    fn writers_max(&self) -> usize {
-        1
-    }
-}
-
-struct Moka(moka::sync::Cache<Key, Value>);
-
-impl Store for Moka {
-    fn name(&self) -> &'static str {
-        "moka"
-    }
-
-    fn get(&self, key: &Key) -> Option<Value> {
-        self.0.get(key)
-    }
-
-    fn put(&self, key: Key, value: Value) {
-        self.0.insert(key, value);
-    }
-}
-
-struct QuickCache(quick_cache::sync::Cache<Key, Value>);
-
-impl Store for QuickCache {
-    fn name(&self) -> &'static str {
-        "quick_cache"
-    }
-
-    fn get(&self, key: &Key) -> Option<Value> {
-        self.0.get(key)
-    }
-
-    fn put(&self, key: Key, value: Value) {
-        self.0.insert(key, value);
-    }
-}
-
-struct TinyUfo(tinyufo::TinyUfo<Key, Value>);
-
-impl Store for TinyUfo {
-    fn name(&self) -> &'static str {
-        "TinyUFO"
-    }
-
-    fn get(&self, key: &Key) -> Option<Value> {
-        self.0.get(key)
-    }
-
-    fn put(&self, key: Key, value: Value) {
-        self.0.force_put(key, value, 1);
-    }
-}
-
-struct DashMap(dashmap::DashMap<Key, Value>);
-
-impl Store for DashMap {
-    fn name(&self) -> &'static str {
-        "dashmap"
-    }
-
-    fn get(&self, key: &Key) -> Option<Value> {
-        self.0.get(key).map(|value| *value)
-    }
-
-    fn put(&self, key: Key, value: Value) {
-        self.0.insert(key, value);
-    }
-}
-
-struct Papaya(papaya::HashMap<Key, Value>);
-
-impl Store for Papaya {
-    fn name(&self) -> &'static str {
-        "papaya"
-    }
-
-    fn get(&self, key: &Key) -> Option<Value> {
-        self.0.pin().get(key).copied()
-    }
-
-    fn put(&self, key: Key, value: Value) {
-        self.0.pin().insert(key, value);
-    }
-}
-
-struct Foyer(foyer::Cache<Key, Value>);
-
-impl Store for Foyer {
-    fn name(&self) -> &'static str {
-        "foyer"
-    }
-
-    fn get(&self, key: &Key) -> Option<Value> {
-        self.0.get(key).map(|entry| *entry.value())
-    }
-
-    fn put(&self, key: Key, value: Value) {
-        self.0.insert(key, value);
-    }
-}
-
-type Maker = fn(u64) -> Box<dyn Store>;
-
-/// Caches get room for twice the keys: none of them may evict here, whatever its shards.
-const MAKERS: &[Maker] = &[
-    |keys| Box::new(HotTable::new(keys)),
-    |keys| Box::new(QuickCache(quick_cache::sync::Cache::new(2 * keys as usize))),
-    |keys| Box::new(Moka(moka::sync::Cache::new(2 * keys))),
-    |keys| Box::new(TinyUfo(tinyufo::TinyUfo::new(2 * keys as usize, keys as usize))),
-    |keys| Box::new(DashMap(dashmap::DashMap::with_capacity(keys as usize))),
-    |keys| Box::new(Papaya(papaya::HashMap::with_capacity(keys as usize))),
-    |keys| Box::new(Foyer(foyer::CacheBuilder::new(4 * keys as usize).build())),
-];
-
-/// Calls of one turn in each thread.
-const CALLS: u64 = 200_000;
+const PAGE_BYTES: u64 = io_oi_shm::layout::PAGE_BYTES as u64;
 /// More keys than this are too many bytes for all subjects at once.
 const TOGETHER_KEYS_MAX: u64 = 1_000_000;
