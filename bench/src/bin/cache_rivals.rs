@@ -13,6 +13,7 @@ use clap::Parser;
 use io_oi_bench::cache::own::IoOi;
 use io_oi_bench::cache::picture::{self, Rate};
 use io_oi_bench::cache::speed::{self, Extent, FLOOR, Figure, Findings, Weight};
+use io_oi_bench::cache::stores::SUBJECTS;
 use io_oi_bench::cache::traces::{Size, Trace, invented};
 use io_oi_bench::cache::{Subject, bound, candidates, hit_rate, market, rivals};
 use serde_json::{Value, json};
@@ -32,6 +33,9 @@ struct Options {
     /// Keys in the tables, size by size
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000, 10_000_000])]
     keys: Vec<u64>,
+    /// Nanoseconds of these subjects alone, by their names in the table
+    #[arg(long, value_delimiter = ',')]
+    subjects: Vec<String>,
     /// Turns of each subject
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -78,6 +82,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         println!("{}", speed::weigh(subject, options.keys[0])?);
         return Ok(());
     }
+    let is_known = |name: &String| SUBJECTS.iter().any(|(known, _)| known == name);
+    if let Some(unknown) = options.subjects.iter().find(|name| !is_known(name)) {
+        let known: Vec<&str> = SUBJECTS.iter().map(|(known, _)| *known).collect();
+        return Err(format!("no subject is named {unknown}; choose from {}", known.join(", ")).into());
+    }
     let rates = if options.part == Some(Part::Ns) { Vec::new() } else { rates(options)? };
     let findings =
         if options.part == Some(Part::Rate) { Findings::default() } else { speeds(options, extent) };
@@ -94,9 +103,13 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn speeds(options: &Options, extent: Extent) -> Findings {
     if options.quick {
-        return speed::measure(&options.keys[..1], Extent { rounds: 1, calls: extent.calls.min(5_000) });
+        return speed::measure(
+            &options.keys[..1],
+            Extent { rounds: 1, calls: extent.calls.min(5_000) },
+            &options.subjects,
+        );
     }
-    speed::measure(&options.keys, extent)
+    speed::measure(&options.keys, extent, &options.subjects)
 }
 
 fn rates(options: &Options) -> Result<Vec<Rate>, Box<dyn Error>> {

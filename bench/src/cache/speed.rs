@@ -13,7 +13,7 @@ use std::time::Instant;
 use io_oi_shm::hot::Reader;
 
 use super::chase::Chase;
-use super::stores::{ABSENT, HotTable, Key, OtherProcess, SUBJECTS, Store, after, key_of};
+use super::stores::{ABSENT, HotTable, Key, Maker, OtherProcess, SUBJECTS, Store, after, key_of};
 use crate::{Answers, scrambled};
 
 /// How much is measured.
@@ -83,22 +83,27 @@ const BENCHES: [(Bench, &str, &str); 4] = [
 pub const FLOOR: &str = "floor";
 const FLOOR_NAME: &str = "dependent load";
 
-/// All figures for these numbers of keys.
+/// All figures for these numbers of keys, of the subjects with these names; of all when there are none.
 #[must_use]
-pub fn measure(sizes: &[u64], extent: Extent) -> Findings {
+pub fn measure(sizes: &[u64], extent: Extent, names: &[String]) -> Findings {
+    let is_asked_for = |name: &str| names.is_empty() || names.iter().any(|other| other == name);
+    let subjects: Vec<(&'static str, Maker)> =
+        SUBJECTS.iter().filter(|(name, _)| is_asked_for(name)).copied().collect();
     let mut findings = Findings::default();
     for &keys in sizes {
         let group = if keys <= TOGETHER_KEYS_MAX { SUBJECTS.len() } else { 1 };
-        for group in SUBJECTS.chunks(group) {
+        for group in subjects.chunks(group) {
             let stores: Vec<(&'static str, Box<dyn Store>)> =
                 group.iter().map(|(name, make)| (*name, make(keys))).collect();
             fill(&stores, keys);
             let stores: Vec<Subject<'_>> = stores.iter().map(|(name, store)| (*name, &**store)).collect();
             findings.take(turns(&stores, keys, extent, false));
         }
-        findings.take(from_another_process(keys, extent));
+        if is_asked_for(SUBJECTS[0].0) {
+            findings.take(from_another_process(keys, extent));
+        }
         findings.close_size(keys);
-        findings.weights.extend(SUBJECTS.iter().map(|(subject, _)| weight(subject, keys)));
+        findings.weights.extend(subjects.iter().map(|(subject, _)| weight(subject, keys)));
         eprintln!("{keys} keys: done");
     }
     findings
@@ -115,6 +120,9 @@ impl Findings {
 
     /// The floor of all subjects of this size.
     fn close_size(&mut self, keys: u64) {
+        if self.loads.is_empty() {
+            return;
+        }
         let ns = median(std::mem::take(&mut self.loads));
         self.figures.push(Figure { bench: FLOOR, subject: FLOOR_NAME, keys, threads: 1, ns });
     }
