@@ -52,7 +52,8 @@ const CACHE_RIVALS: Step = step(&[
     "cache_rivals",
     "--lib",
     "--bins",
-    "--tests",
+    "--test",
+    "cache_rivals_runs_small",
 ]);
 
 fn main() -> ExitCode {
