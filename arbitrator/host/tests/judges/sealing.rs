@@ -63,13 +63,7 @@ fn what_a_guest_wrote_before_it_trapped_is_gone() {
 
 #[test]
 fn an_argument_of_an_earlier_decision_is_never_seen_again() {
-    // Answers with the first four bytes that stand behind its own, shorter proposal.
-    let guest = Guest::new().decide(
-        "(i32.store8 (i32.const 256) (i32.const 1))
-         (i32.store (i32.const 260) (i32.load (i32.add (local.get 9) (local.get 10))))
-         (i32.const 256)",
-    );
-    let mut judge = admitted(&guest);
+    let mut judge = admitted(&Guest::who_looks_behind());
     let context = Context::default();
     judge.decide(&context, &[], &[0x7A; 64]);
     let Answer::Refuse(code) = judge.decide(&context, &[], b"x").answer else { panic!("it refuses") };
