@@ -8,11 +8,20 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod digest;
+mod footer;
 mod index;
+mod shelf;
 
+pub use checkpoint::{CHECKPOINT_MAGIC, CHECKPOINT_VERSION, Checkpoint, CheckpointError, kept};
 pub use digest::{Digester, KeyDigest};
+pub use footer::{
+    ENTRY_BYTES, FOOTER_MAGIC, FOOTER_VERSION, Footer, FooterBuilder, FooterError, FooterOf, PARTITIONS,
+    put_footer, visit_newest,
+};
 pub use index::{Index, KEYS_PER_BUCKET, NoteError};
+pub use shelf::{Directory, Shelf};
 
 /// A record's number in its shard's order. The first is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
