@@ -25,14 +25,14 @@ use crate::resume::Resume;
 /// Where a block is to be looked for. Made by [`Wal::locate`](crate::Wal::locate); may be sent to the thread that reads.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockPlace {
-    log: LogId,
-    kind: FrameKind,
-    sequence: u64,
-    start: Place,
+    pub(crate) log: LogId,
+    pub(crate) kind: FrameKind,
+    pub(crate) sequence: u64,
+    pub(crate) start: Place,
     /// The first frame that may be the block.
-    from: LogIndex,
+    pub(crate) from: LogIndex,
     /// The last frame that is durable.
-    through: LogIndex,
+    pub(crate) through: LogIndex,
 }
 
 impl BlockPlace {

@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::device::Device;
 use crate::disk::Disk;
 use crate::errors::OpenError;
-use crate::format::{Chain, Frame, LogId, LogIndex, Position, SegmentNumber};
+use crate::format::{Chain, Frame, FrameKind, LogId, LogIndex, Position, SegmentNumber};
+use crate::log_reader::BlockPlace;
 use crate::places::{Place, Places};
 use crate::recovery::{Recovered, VisitorError};
 use crate::wal::{How, Wal};
@@ -45,6 +46,22 @@ impl Resume {
     #[must_use]
     pub fn last_index(&self) -> LogIndex {
         self.last_index
+    }
+
+    /// The log's random name.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// Where a frame before the place is to be looked for: a block of this kind that holds `sequence`.
+    #[must_use]
+    pub fn locate_frame(&self, kind: FrameKind, index: LogIndex, sequence: u64) -> Option<BlockPlace> {
+        if index > self.last_index {
+            return None;
+        }
+        let start = self.places.before(index)?;
+        Some(BlockPlace { log: self.log, kind, sequence, start, from: index, through: self.last_index })
     }
 
     /// As bytes, for a file of the caller's own, which checks them.
