@@ -9,6 +9,8 @@ use io_oi_record::limits::{BLOCK_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX, SHAR
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::resp::RespConfig;
+
 /// The sample configuration, every setting explained; also the text behind `node config`.
 pub const SAMPLE: &str = include_str!("../node.toml");
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub wal: WalConfig,
     /// The rings of each client.
     pub lane: LaneConfig,
+    /// The gateway for Redis clients.
+    pub resp: RespConfig,
     /// Who may attach besides the node's own user and root.
     pub clients: Vec<ClientRule>,
 }
@@ -177,6 +181,7 @@ impl Default for Config {
             hot: HotConfig::default(),
             wal: WalConfig::default(),
             lane: LaneConfig::default(),
+            resp: RespConfig::default(),
             clients: Vec::new(),
         }
     }
@@ -349,6 +354,9 @@ impl Config {
         if let Some((key, text)) = self.consensus.broken_bounds() {
             bounds(key, false, text)?;
         }
+        if let Some((key, text)) = self.resp.broken_bounds() {
+            bounds(key, false, text.to_owned())?;
+        }
         if let Some(cores) = &self.cores {
             let enough = cores.len() >= usize::from(shards);
             bounds("cores", enough, format!("one CPU number for each of the {shards} shards"))?;
@@ -409,7 +417,7 @@ pub enum ConfigError {
 }
 
 /// Settings that one word can hold: each has a variable (`hot.entries_max` is `IO_OI_HOT_ENTRIES_MAX`).
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 34] = [
     "dir",
     "socket",
     "name",
@@ -435,6 +443,14 @@ const SETTINGS: [&str; 26] = [
     "consensus.hand_over_ms",
     "consensus.sampled_one_in",
     "lane.proposal_bytes",
+    "resp.address",
+    "resp.ports_tried",
+    "resp.write",
+    "resp.password",
+    "resp.clients_max",
+    "resp.output_bytes_max",
+    "resp.memory_bytes_max",
+    "resp.idle_s",
     "clients",
 ];
 
@@ -450,7 +466,19 @@ fn key_of_variable(name: &str) -> Option<&'static str> {
 
 /// Words stay words for keys that hold text; everything else is read as TOML (`[0, 1]`, `65_536`).
 fn set(table: &mut Table, key: &'static str, value: &str) -> Result<(), String> {
-    const TEXTS: [&str; 8] = ["dir", "socket", "name", "listen", "verify", "idle", "log", "wal.strategy"];
+    const TEXTS: [&str; 11] = [
+        "dir",
+        "socket",
+        "name",
+        "listen",
+        "verify",
+        "idle",
+        "log",
+        "wal.strategy",
+        "resp.address",
+        "resp.write",
+        "resp.password",
+    ];
     let value = if TEXTS.contains(&key) {
         Value::String(value.to_owned())
     } else {
@@ -486,7 +514,7 @@ mod tests {
         assert_eq!(layered(SAMPLE, &[], &[]).unwrap(), Config::default());
         let is_setting = |line: &&str| line.split_once(" = ").is_some_and(|(key, _)| !key[2..].contains(' '));
         let has_default = |line: &&str| {
-            !["# socket", "# shards", "# listen", "# cores", "# uid", "# prefixes"]
+            !["# socket", "# shards", "# listen", "# cores", "# address", "# password", "# uid", "# prefixes"]
                 .iter()
                 .any(|key| line.starts_with(key))
         };
@@ -497,7 +525,7 @@ mod tests {
             })
             .map(|line| line.trim_start_matches("# "))
             .collect();
-        assert_eq!(shown.len(), 4 + 8 + 3 + 4 + 5 + 1, "{shown:?}");
+        assert_eq!(shown.len(), 5 + 8 + 3 + 4 + 5 + 1 + 6, "{shown:?}");
         assert_eq!(layered(&shown.join("\n"), &[], &[]).unwrap(), Config::default());
     }
 
@@ -548,6 +576,8 @@ mod tests {
             "listen=127.0.0.1:0",
             "consensus.heartbeat_ms=41",
             "consensus.election_ms_max=120",
+            "resp.clients_max=0",
+            "resp.password=",
         ] {
             let error = layered("", &[], &[bad]).unwrap_err();
             assert!(matches!(error, ConfigError::Bounds { .. }), "{bad}: {error}");

@@ -21,6 +21,7 @@ mod idle;
 mod mail;
 mod node;
 mod ports;
+pub mod resp;
 mod rights;
 mod shard;
 

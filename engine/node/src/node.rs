@@ -3,6 +3,7 @@
 //! Invariant: a node is handed out only when every shard takes part in its group (alone: leads) and the socket listens;
 //! whatever was started before a failure is ended again.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use io_oi_record::{ClusterId, NodeId, ShardId};
+use io_oi_resp::{Gateway, GatewayError};
 use io_oi_shm::bell::Bell;
 
 use crate::attach::{AttachCounts, House, Housekeeping, Listener, SocketError};
@@ -58,6 +60,8 @@ impl Node {
         })?;
         let own_uid = rustix::process::geteuid().as_raw();
         let listener = Listener::bind(&config.socket_path(), has_guests(&config, own_uid))?;
+        let gateway = config.resp.open(&config.socket_path())?;
+        let resp = gateway.as_ref().map(Gateway::address);
         let (config, identity) = (Arc::new(config), Arc::new(identity));
         let counts = Arc::new(AttachCounts::default());
         let notices = NoticeBox::new().map_err(|errno| StartError::Resources(errno.into()))?;
@@ -89,6 +93,7 @@ impl Node {
             orders: crew.orders,
             notices,
             counts,
+            resp,
             stop: stop.clone(),
             config,
         };
@@ -97,7 +102,7 @@ impl Node {
             node = %identity.node, cluster = %identity.cluster, boot = identity.boot,
             socket = %socket_path.display(), "node serves"
         );
-        Ok(NodeHandle { socket_path, identity, stop, alarm, end: Arc::new(End::new(thread)) })
+        Ok(NodeHandle { gateway, socket_path, identity, stop, alarm, end: Arc::new(End::new(thread)) })
     }
 }
 
@@ -116,6 +121,8 @@ pub fn run(config: Config, stop: &AtomicBool) -> Result<(), RunError> {
 /// A running node. Dropping it stops the node and waits for that.
 #[derive(Debug)]
 pub struct NodeHandle {
+    /// Ends first: what its clients have begun is answered while the node still decides.
+    gateway: Option<Gateway>,
     socket_path: PathBuf,
     identity: Arc<Identity>,
     stop: Arc<AtomicBool>,
@@ -127,6 +134,11 @@ impl NodeHandle {
     /// Where clients attach.
     pub fn socket_path(&self) -> &Path {
         &self.socket_path
+    }
+
+    /// Where Redis clients are served, if they are.
+    pub fn resp_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(Gateway::address)
     }
 
     /// The node's public key.
@@ -159,7 +171,8 @@ impl NodeHandle {
     ///
     /// # Errors
     /// A shard could not go on, now or earlier.
-    pub fn stop(self) -> Result<(), NodeFailed> {
+    pub fn stop(mut self) -> Result<(), NodeFailed> {
+        drop(self.gateway.take());
         self.request_stop();
         self.end.wait()
     }
@@ -175,6 +188,7 @@ impl NodeHandle {
 
 impl Drop for NodeHandle {
     fn drop(&mut self) {
+        drop(self.gateway.take());
         self.request_stop();
         let _ = self.end.wait();
     }
@@ -200,6 +214,9 @@ pub enum StartError {
     /// The socket cannot be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// Redis clients cannot be served.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// A thread cannot be started.
     #[error(transparent)]
     Executor(#[from] ExecutorError),

@@ -112,6 +112,40 @@ impl Client {
         Ok(())
     }
 
+    /// As [`Client::scan_committed`] of all keys, a part at a time: `count` places of the hot tables from the place `from` on,
+    /// the first being 0. Gives the place to go on from, `None` behind the last. Whoever goes through all places meets every
+    /// key that is there all the while, once, however long that takes; a restart of the node ends that promise.
+    ///
+    /// # Errors
+    /// [`ReadError::Stalled`]; what was visited until then was right.
+    pub fn scan_committed_from(
+        &mut self,
+        from: u64,
+        count: u64,
+        mut visit: impl FnMut(&[u8], &[u8], &Meta),
+    ) -> Result<Option<u64>, ReadError> {
+        self.tick();
+        let fresh = matches!(self.link, Link::Attached { .. });
+        let (mut before, end) = (0, from.saturating_add(count));
+        for door in &self.doors {
+            let places = door.hot.places();
+            let (first, behind) = (from.max(before), end.min(before + places));
+            if first < behind {
+                let visit =
+                    |key: &[u8], value: &[u8], found: &hot::Found| visit(key, value, &meta_of(found, fresh));
+                let scanned = door.hot.scan_committed_places(first - before, behind - first, visit);
+                scanned.map_err(|error| read_error(error, 0))?;
+            }
+            before += places;
+        }
+        Ok((end < before).then_some(end))
+    }
+
+    /// Places of the hot tables, over all shards: what [`Client::scan_committed_from`] goes through.
+    pub fn scan_places(&self) -> u64 {
+        self.doors.iter().map(|door| door.hot.places()).sum()
+    }
+
     #[cold]
     fn view_copied(&mut self, key: &[u8]) -> Result<Option<View>, ReadError> {
         let mut bytes = Vec::new();

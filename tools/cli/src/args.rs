@@ -4,6 +4,7 @@ pub(crate) mod arbitrator;
 pub(crate) mod cluster;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -85,6 +86,23 @@ pub(crate) struct Dev {
     /// Shards of a new cluster.
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u16>,
+    /// Where the first node serves Redis clients, or `off`; the others take the next free ports, and so does the first when
+    /// this one is taken.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6379", value_parser = resp_address)]
+    pub(crate) resp: RespAddress,
+}
+
+/// Where Redis clients are served, if they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RespAddress(pub(crate) Option<SocketAddr>);
+
+fn resp_address(text: &str) -> Result<RespAddress, String> {
+    if text == "off" {
+        return Ok(RespAddress(None));
+    }
+    text.parse()
+        .map(|address| RespAddress(Some(address)))
+        .map_err(|_| "an address and a port (127.0.0.1:6379), or off".to_owned())
 }
 
 #[derive(Subcommand, Debug)]

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an answer that lacks what is needed here is an error of its own, never a zero.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(crate) struct View {
 pub(crate) struct Status {
     pub(crate) node: String,
     pub(crate) cluster: String,
+    /// Where the node serves Redis clients, if it does.
+    pub(crate) resp: Option<SocketAddr>,
     pub(crate) shards: Vec<ShardStatus>,
 }
 

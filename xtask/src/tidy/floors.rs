@@ -16,6 +16,7 @@ const FLOORS: &[(&str, &str, u8)] = &[
     ("io_oi_client", "net/client", 1),
     ("io_oi_history", "engine/history", 1),
     ("io_oi_quic", "net/quic", 1),
+    ("io_oi_resp", "net/resp", 2),
     ("io_oi_shard", "engine/shard", 2),
     ("io_oi_sim", "engine/sim", 3),
     ("io_oi_node", "engine/node", 3),

@@ -217,6 +217,7 @@ fn status(house: &House, asking: &Asking) -> Value {
         "name": own.map_or(house.config.name.as_str(), |member| &member.name),
         "cluster": identity.cluster.to_string(),
         "boot": identity.boot,
+        "resp": house.resp.map(|address| address.to_string()),
         "shards": shards,
     })
 }

@@ -11,6 +11,7 @@ mod sessions;
 mod socket;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -66,6 +67,8 @@ pub(crate) struct House {
     pub(crate) orders: Vec<Orders>,
     pub(crate) notices: NoticeBox,
     pub(crate) counts: Arc<AttachCounts>,
+    /// Where Redis clients are served, if they are.
+    pub(crate) resp: Option<SocketAddr>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 

@@ -123,6 +123,17 @@ impl Geometry {
         (HEADER_WORDS..self.cells_at).step_by(SLOT_WORDS)
     }
 
+    /// How many they are.
+    pub(super) fn slot_count(&self) -> u64 {
+        ((self.cells_at - HEADER_WORDS) / SLOT_WORDS) as u64
+    }
+
+    /// Word offsets of the slots in this range of their numbers, as far as there are such.
+    pub(super) fn slots_from(&self, first: u64, count: u64) -> impl Iterator<Item = usize> + use<> {
+        let end = first.saturating_add(count).min(self.slot_count());
+        (first.min(end)..end).map(|number| HEADER_WORDS + number as usize * SLOT_WORDS)
+    }
+
     fn of(entries_max: u64, slots: u64, stash_buckets: u64, cells: u64, granules: u64) -> Option<Geometry> {
         let slot_words = SLOT_WORDS as u64;
         let hop = HOP_SLOTS as u64;

@@ -123,7 +123,7 @@ impl Reader {
     ///
     /// [`ReadError::Stalled`] as [`Reader::get`]; entries visited until then were right.
     pub fn scan(&self, prefix: &[u8], visit: impl FnMut(&[u8], &[u8], &Found)) -> Result<(), ReadError> {
-        self.scan_with(prefix, Reader::copy_newest, visit)
+        self.scan_with(self.geometry.all_slots(), prefix, Reader::copy_newest, visit)
     }
 
     /// As [`Reader::scan`], with committed versions only: what is tentative is not seen, and a key that only a
@@ -137,7 +137,27 @@ impl Reader {
         prefix: &[u8],
         visit: impl FnMut(&[u8], &[u8], &Found),
     ) -> Result<(), ReadError> {
-        self.scan_with(prefix, Reader::copy_committed, visit)
+        self.scan_with(self.geometry.all_slots(), prefix, Reader::copy_committed, visit)
+    }
+
+    /// As [`Reader::scan_committed`] of all keys, in `count` places of the table from the place `first` on. Entries never
+    /// move: a key that is there all the while is met once by whoever goes through all [`Reader::places`], however slowly.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::scan`].
+    pub fn scan_committed_places(
+        &self,
+        first: u64,
+        count: u64,
+        visit: impl FnMut(&[u8], &[u8], &Found),
+    ) -> Result<(), ReadError> {
+        self.scan_with(self.geometry.slots_from(first, count), &[], Reader::copy_committed, visit)
+    }
+
+    /// Places of the table, taken or not.
+    pub fn places(&self) -> u64 {
+        self.geometry.slot_count()
     }
 
     /// Entries now, tentative deletions included.
@@ -466,13 +486,14 @@ impl Reader {
 
     fn scan_with(
         &self,
+        slots: impl Iterator<Item = usize>,
         prefix: &[u8],
         copy: CopyValue,
         mut visit: impl FnMut(&[u8], &[u8], &Found),
     ) -> Result<(), ReadError> {
         let mut key = [0; KEY_BYTES_MAX];
         let mut value = Vec::new();
-        for at in self.geometry.all_slots() {
+        for at in slots {
             let mut patience = Patience::new();
             loop {
                 match self.copy_entry(self.slot(at), prefix, copy, &mut key, &mut value) {

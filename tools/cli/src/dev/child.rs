@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,6 +23,8 @@ pub(crate) struct NodeProcess {
     pub(crate) shards: Option<u16>,
     /// Other nodes run on the same cores: an idle one must sleep.
     pub(crate) shares_cores: bool,
+    /// Where it serves Redis clients, or on the next free port.
+    pub(crate) resp: Option<SocketAddr>,
 }
 
 /// A started node; stopped when dropped, if need be hard.
@@ -53,6 +56,10 @@ impl NodeProcess {
         }
         if let Some(shards) = self.shards {
             command.args(["--set", &format!("shards={shards}")]);
+        }
+        if let Some(address) = self.resp {
+            command.args(["--set", &format!("resp.address={address}")]);
+            command.args(["--set", &format!("resp.ports_tried={RESP_PORTS_TRIED}")]);
         }
         command.env_remove("IO_OI_SOCKET").env_remove("IO_OI_DIR");
         for (variable, value) in MODEST {
@@ -175,6 +182,9 @@ impl Drop for Running {
         }
     }
 }
+
+/// Several of these run beside each other, and beside somebody's Redis.
+const RESP_PORTS_TRIED: u16 = 1000;
 
 /// After a failure nobody waits long.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);

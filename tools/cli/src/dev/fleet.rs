@@ -9,6 +9,7 @@
 //!
 //! Invariant: a directory that was founded for so many nodes is never run with another number.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -46,6 +47,7 @@ impl Fleet {
         nodes: Option<u16>,
         shards: Option<u16>,
         socket: Option<&Path>,
+        resp: Option<SocketAddr>,
     ) -> Result<Self, Failure> {
         let found = founded_nodes(dir)?;
         if let (Some(found), Some(asked)) = (found, nodes)
@@ -58,7 +60,7 @@ impl Fleet {
         }
         let count = found.unwrap_or_else(|| nodes.unwrap_or(NODES_DEFAULT).into());
         if count == 1 {
-            return Ok(Self::of_one(dir, shards, socket));
+            return Ok(Self::of_one(dir, shards, socket, resp));
         }
         if socket.is_some() {
             return Err(Failure::Usage {
@@ -71,15 +73,15 @@ impl Fleet {
         let vessel = |name: String| {
             let home = dir.join(&name);
             let socket = home.join("io_oi.sock");
-            Vessel::new(name, NodeProcess { dir: home, socket, shards: None, shares_cores: true })
+            Vessel::new(name, NodeProcess { dir: home, socket, shards: None, shares_cores: true, resp })
         };
         let vessels = (1..=count).map(|number| vessel(format!("n{number}"))).collect();
         Ok(Self { vessels, operator_key: dir.join(OPERATOR_KEY) })
     }
 
-    fn of_one(dir: &Path, shards: Option<u16>, socket: Option<&Path>) -> Self {
+    fn of_one(dir: &Path, shards: Option<u16>, socket: Option<&Path>, resp: Option<SocketAddr>) -> Self {
         let socket = socket.map_or_else(|| dir.join("io_oi.sock"), Path::to_owned);
-        let node = NodeProcess { dir: dir.to_owned(), socket, shards, shares_cores: false };
+        let node = NodeProcess { dir: dir.to_owned(), socket, shards, shares_cores: false, resp };
         // A cluster of one is its own operator.
         Self { vessels: vec![Vessel::new("node".to_owned(), node)], operator_key: dir.join("node.key") }
     }
@@ -95,6 +97,17 @@ impl Fleet {
         let Vessel { node, running, .. } = &mut self.vessels[index];
         let running = running.as_mut().ok_or_else(|| Failure::other("a node is down that should serve"))?;
         running.attach(&node.socket, &options, patience)
+    }
+
+    /// Where each node that runs serves Redis clients, by its own word. From then on it keeps that place when it is started
+    /// again, as long as nobody else has taken it.
+    pub(crate) fn learn_resp_addresses(&mut self) -> Vec<SocketAddr> {
+        for vessel in self.vessels.iter_mut().filter(|vessel| vessel.node.resp.is_some()) {
+            if let Ok(status) = View::at(&vessel.node.socket).status() {
+                vessel.node.resp = status.resp.or(vessel.node.resp);
+            }
+        }
+        self.vessels.iter().filter_map(|vessel| vessel.node.resp).collect()
     }
 
     /// The node that leads shard 0, by its own word, once there is one.
@@ -237,12 +250,12 @@ mod tests {
     #[test]
     fn a_directory_keeps_its_number_of_nodes() {
         let dir = tempfile::tempdir().unwrap();
-        let fleet = Fleet::prepare(dir.path(), Some(5), Some(2), None).unwrap();
+        let fleet = Fleet::prepare(dir.path(), Some(5), Some(2), None, None).unwrap();
         assert_eq!(fleet.vessels.len(), 5);
         let genesis = genesis::read_complete(&dir.path().join(GENESIS)).unwrap().genesis;
         assert_eq!((genesis.members.len(), genesis.shards), (5, 2));
-        assert_eq!(Fleet::prepare(dir.path(), None, None, None).unwrap().vessels.len(), 5);
-        assert!(Fleet::prepare(dir.path(), Some(3), None, None).is_err());
+        assert_eq!(Fleet::prepare(dir.path(), None, None, None, None).unwrap().vessels.len(), 5);
+        assert!(Fleet::prepare(dir.path(), Some(3), None, None, None).is_err());
         assert_eq!(genesis::read_complete(&dir.path().join(GENESIS)).unwrap().genesis, genesis);
     }
 }

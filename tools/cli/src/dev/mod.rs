@@ -29,12 +29,13 @@ pub(crate) fn dev(
     interrupted: &AtomicBool,
 ) -> Result<(), Failure> {
     let home = Home::prepare(dev.dir.as_deref())?;
-    let mut fleet = Fleet::prepare(home.path(), dev.nodes, dev.shards, socket)?;
+    let mut fleet = Fleet::prepare(home.path(), dev.nodes, dev.shards, socket, dev.resp.0)?;
     output.tell(&match fleet.vessels.len() {
         1 => "Starting a node.".to_owned(),
         count => format!("Starting {count} nodes."),
     })?;
     let leader = start(&mut fleet, START_PATIENCE, interrupted)?;
+    fleet.learn_resp_addresses();
     let socket = fleet.vessels[leader].node.socket.clone();
     let announcement = announce(output, &socket);
     output.result(event("ready", &ready_fields(&fleet, leader, home.path())), || {
@@ -64,7 +65,7 @@ fn ready_fields(fleet: &Fleet, leader: usize, dir: &Path) -> Vec<(&'static str, 
         .iter()
         .map(|vessel| {
             json!({"name": vessel.name, "socket": text(&vessel.node.socket), "dir": text(&vessel.node.dir),
-                "process": vessel.running.as_ref().map(Running::id)})
+                "process": vessel.running.as_ref().map(Running::id), "resp": vessel.node.resp.map(|address| address.to_string())})
         })
         .collect();
     vec![
@@ -84,12 +85,15 @@ fn ready_text(fleet: &Fleet, socket: &Path, dir: &Path) -> String {
     };
     if let [vessel] = &fleet.vessels[..] {
         let id = vessel.running.as_ref().map_or(0, Running::id);
-        return format!("  It runs as process {id}, its socket is {}{warning}\n", socket.display());
+        let resp =
+            vessel.node.resp.map_or_else(String::new, |address| format!("\n  Redis clients: {address}"));
+        return format!("  It runs as process {id}, its socket is {}{resp}{warning}\n", socket.display());
     }
-    let mut rows = vec![["node", "process", "socket"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["node", "process", "redis", "socket"].map(str::to_owned).to_vec()];
     rows.extend(fleet.vessels.iter().map(|vessel| {
         let id = vessel.running.as_ref().map_or_else(String::new, |running| running.id().to_string());
-        vec![vessel.name.clone(), id, vessel.node.socket.display().to_string()]
+        let resp = vessel.node.resp.map_or_else(|| "off".to_owned(), |address| address.to_string());
+        vec![vessel.name.clone(), id, resp, vessel.node.socket.display().to_string()]
     }));
     let indented = |table: String| table.lines().map(|line| format!("  {line}\n")).collect::<String>();
     format!("{}\n{}{warning}", indented(table(&rows)), indented(Board::look(fleet).text()))
@@ -253,6 +257,9 @@ fn what_next(fleet: &Fleet, socket: &Path, dir: &Path, is_announced: bool) -> St
         ),
         format!("  {program} status{option} --json"),
     ];
+    if let Some(address) = fleet.vessels[0].node.resp {
+        lines.push(format!("  redis-cli -h {} -p {} set risk/limit 100", address.ip(), address.port()));
+    }
     if let [_, second, ..] = &fleet.vessels[..] {
         lines.extend([
             format!("  {program} leader show{option}"),
