@@ -74,6 +74,8 @@ fn the_only_node_comes_back_from_its_backup_and_its_key() {
     let foreign = command(&["restore", "--own-key"], &[&strange, &copy, dir.path()]).expect(1);
     assert!(foreign.err().contains("key"), "{}", foreign.err());
     assert!(is_empty());
+    let beside = format!("{}.unfinished", dir.path().display());
+    assert!(!Path::new(&beside).exists(), "no copy of a key is left behind");
 
     let epoch = |node: &TestNode| {
         node.ask(&["leader", "show", "--json"]).expect(0).json()["shards"][0]["epoch"].as_u64().unwrap()

@@ -24,7 +24,7 @@ use crate::directory::{load_genesis, place_genesis};
 ///
 /// # Errors
 /// Something is at `backup` already, a log is damaged or proves less than `certified`, or the system refuses. Nothing is then at
-/// `backup`; what was begun beside it is removed by the next attempt.
+/// `backup`; only a process that is killed leaves something beside it, which the next attempt removes.
 pub fn take(
     dir: &Path,
     node: NodeId,

@@ -11,9 +11,11 @@ use crate::directory::{self, Directory};
 
 /// The directory while it is made, and locked so that nobody else makes it, too.
 pub(super) struct Unfinished {
-    directory: Directory,
+    /// Keeps its lock.
+    _directory: Directory,
     beside: PathBuf,
     path: PathBuf,
+    has_its_name: bool,
 }
 
 impl Unfinished {
@@ -27,7 +29,7 @@ impl Unfinished {
         create_directory(&beside).map_err(|error| BackupError::io("create", &beside, error))?;
         let directory = Directory::open(&beside)?;
         empty(&beside).map_err(|error| BackupError::io("empty", &beside, error))?;
-        Ok(Self { directory, beside, path: path.to_owned() })
+        Ok(Self { _directory: directory, beside, path: path.to_owned(), has_its_name: false })
     }
 
     /// Where it is made.
@@ -36,12 +38,22 @@ impl Unfinished {
     }
 
     /// Everything in it is flushed: now it gets its name, and that is flushed, too.
-    pub(super) fn finish(self) -> Result<(), BackupError> {
+    pub(super) fn finish(mut self) -> Result<(), BackupError> {
         refuse_content(&self.path)?;
         let renamed = directory::rename(&self.beside, &self.path);
         renamed.map_err(|error| BackupError::io("rename to", &self.path, error))?;
-        drop(self.directory);
+        self.has_its_name = true;
         Ok(())
+    }
+}
+
+/// What was not finished is of no use, and may hold a copy of a key.
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.has_its_name {
+            // What stays is removed by the next attempt.
+            let _ = std::fs::remove_dir_all(&self.beside);
+        }
     }
 }
 
