@@ -25,9 +25,11 @@ struct Part {
 }
 
 impl Components {
-    /// Whether the next part of a component may be stored. What is complete takes no more.
+    /// Whether the next part of a component may be stored. What is complete takes no more, and what the log drops takes no
+    /// room, whether this node knows that to be committed or not: the verdict is a function of the log. [P-90]
     pub(crate) fn takes(&self, component: Hash, part: &[u8]) -> bool {
-        let all: usize = self.parts.iter().map(|part| part.bytes.len()).sum();
+        let kept = self.parts.iter().filter(|part| part.dropped_at.is_none());
+        let all: usize = kept.map(|part| part.bytes.len()).sum();
         self.bytes_stored(component) + part.len() <= COMPONENT_BYTES_MAX
             && all + part.len() <= COMPONENTS_BYTES_MAX
             && !self.is_complete(component)

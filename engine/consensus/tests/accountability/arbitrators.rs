@@ -158,6 +158,23 @@ fn no_more_is_stored_than_there_is_room_for() {
     log.store(Hash([8; 32]), b"one more").expect("there is room again");
 }
 
+/// A leader knows of a commit before its followers do: all of them judge the next part alike.
+#[test]
+fn what_was_dropped_takes_no_room_whoever_knows_that_it_is_committed() {
+    let mut log = Log::new();
+    let (part, many) = (vec![7; PART_BYTES_MAX], COMPONENT_BYTES_MAX / PART_BYTES_MAX);
+    let endless = |number: usize| Hash([number as u8 + 1; 32]);
+    let stored =
+        (0..COMPONENTS_MAX).find(|number| (0..many).any(|_| log.store(endless(*number), &part).is_err()));
+    let fullest = stored.expect("all of them together are bounded");
+    assert_eq!(log.store(endless(fullest), &part), NOT_APPLICABLE);
+    let dropped = log.add(Change::DropComponent(endless(0)), &[]);
+    let mut knowing = Log { governance: log.governance.clone(), tip: log.tip };
+    knowing.governance.commit_through(dropped);
+    let said = [log, knowing].map(|mut log| log.store(endless(fullest), &part));
+    assert_eq!(said, [Ok(dropped.next()); 2]);
+}
+
 #[test]
 fn no_more_prefixes_are_seated_than_there_is_room_for() {
     let mut log = Log::new();
