@@ -115,6 +115,11 @@ impl Checkpoint {
     }
 }
 
+/// Removes a checkpoint that is of no use.
+pub fn forget(shelf: &mut impl Shelf, segment: u32) -> io::Result<()> {
+    shelf.remove(&name_of(segment))
+}
+
 /// The segments of the checkpoints that are there, the newest first.
 pub fn kept(shelf: &mut impl Shelf) -> io::Result<Vec<u32>> {
     let number = |name: String| name.strip_prefix(NAME).and_then(|number| number.parse().ok());

@@ -14,7 +14,7 @@ mod footer;
 mod index;
 mod shelf;
 
-pub use checkpoint::{CHECKPOINT_MAGIC, CHECKPOINT_VERSION, Checkpoint, CheckpointError, kept};
+pub use checkpoint::{CHECKPOINT_MAGIC, CHECKPOINT_VERSION, Checkpoint, CheckpointError, forget, kept};
 pub use digest::{Digester, KeyDigest};
 pub use footer::{
     ENTRY_BYTES, FOOTER_MAGIC, FOOTER_VERSION, Footer, FooterBuilder, FooterError, FooterOf, PARTITIONS,

@@ -54,11 +54,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// For this directory, which is made if it does not exist.
-    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        let path = path.as_ref().to_path_buf();
-        fs::create_dir_all(&path)?;
-        Ok(Self { path, open: None })
+    /// For this directory, which is made when the first file is written.
+    #[must_use]
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_path_buf(), open: None }
     }
 
     fn file(&mut self, name: &str) -> io::Result<&mut File> {
@@ -71,6 +70,7 @@ impl Directory {
 
 impl Shelf for Directory {
     fn write(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.path)?;
         let path = self.path.join(name);
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         file.write_all(bytes)
@@ -95,8 +95,13 @@ impl Shelf for Directory {
     }
 
     fn names(&mut self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
-        names.filter_map(io::Result::transpose).collect()
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        entries
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .collect()
     }
 
     fn len(&mut self, name: &str) -> io::Result<u64> {

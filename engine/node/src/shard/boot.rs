@@ -17,6 +17,7 @@ use io_oi_shm::{CreateError, HashSeed, feed, hot};
 use io_oi_wal::{OpenError, StrategyWish};
 
 use super::admission::Gate;
+use super::archivist::Archivist;
 use super::board::{Board, Tally};
 use super::clerk::{Clerk, Desk};
 use super::judges::Judges;
@@ -85,7 +86,7 @@ pub(crate) fn boot(
     let segment = |error: CreateError| failed(BootReason::Segment(error));
     let feed = feed::Writer::create(&feed_config(&boot)).map_err(segment)?;
     let board = Board::create(boot.incarnation, shard.get()).map_err(segment)?;
-    let Recovered { mut machine, hot, wal, blocks, .. } = recover(&boot, progress).map_err(failed)?;
+    let Recovered { mut machine, hot, wal, blocks, office, .. } = recover(&boot, progress).map_err(failed)?;
     let judges = judges(&mut machine, &boot.court);
     // The last boot may have ended between the log's flush of a promise and the file's: both places say it before
     // anything is signed.
@@ -105,6 +106,7 @@ pub(crate) fn boot(
         court: boot.court,
     });
     let clerk = clerk.map_err(|error| failed(BootReason::Descriptors(error)))?;
+    let archivist = Archivist::hire(office).map_err(|error| failed(BootReason::Descriptors(error)))?;
     let genesis = &boot.identity.genesis.genesis;
     let keys = KeySpace { shard, shards: genesis.shards, seed: HashSeed::new(genesis.hash_seed) };
     let gate = Gate::new(boot.config.wal.reserve_bytes);
@@ -127,6 +129,7 @@ pub(crate) fn boot(
         frame: vec![0; PROPOSAL_BYTES_MAX].into_boxed_slice(),
         beaten_at: Nanos::ZERO,
         has_failed: false,
+        archivist,
         _last_word: last_word,
     };
     shard.take_up_work().map_err(|what| failed(BootReason::Epoch(what)))?;
@@ -227,6 +230,9 @@ pub enum BootReason {
          its log it would be mute. A node alone is restored from a backup of its whole directory."
     )]
     Contradiction(RecoverError),
+    /// A checkpoint that is not used: the caller reads more of the log instead.
+    #[error("the checkpoint is not used: {0}")]
+    Checkpoint(String),
     /// A log entry of a kind that this program does not know.
     #[error(
         "the log holds an entry of kind {0}, which this program does not know: run the release that wrote it"

@@ -5,6 +5,8 @@
 mod admission;
 mod answers;
 mod arbitrators;
+mod archive;
+mod archivist;
 mod board;
 mod boot;
 mod clerk;
@@ -33,6 +35,7 @@ use io_oi_shm::bell::Bell;
 use io_oi_shm::lane::NodeLane;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use self::archivist::Archivist;
 use self::board::Look;
 use self::lanes::{LaneSlot, LaneState, Newcomer, Taken};
 use self::peers::Peers;
@@ -68,6 +71,7 @@ pub(crate) struct Shard {
     frame: Box<[u8]>,
     beaten_at: Nanos,
     has_failed: bool,
+    archivist: Archivist,
     /// Spoken when everything else is gone.
     _last_word: LastWord,
 }
@@ -547,6 +551,7 @@ impl Shard {
             self.beaten_at = now.mono;
             self.world.hot.beat(now.wall.get());
             if self.world.board.is_due(now) {
+                self.archivist.tell(self.world.wal.sealed_through());
                 self.watch.look(self.world.shard, &self.world.wal);
                 self.show_board(now);
             }

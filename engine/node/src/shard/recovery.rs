@@ -4,19 +4,24 @@
 //! to be committed.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use io_oi_cold::{Digester, Directory};
 use io_oi_record::limits::{BLOCK_RECORDS_MAX, BLOCKS_IN_FLIGHT_MAX};
 use io_oi_record::{Epoch, Sequence, ShardId};
 use io_oi_shard::{
-    Capacity, Config as MachineConfig, Effect, LogKind, Lost as LostToDamage, Machine, PublishStage, Timers,
-    Verify,
+    Capacity, Config as MachineConfig, Effect, LogKind, Lost as LostToDamage, Machine, PastLost,
+    PublishStage, Timers, Verify,
 };
 use io_oi_shm::{HashSeed, hot};
-use io_oi_wal::{BlockIndex, Damage, Frame, LogIndex, VisitorError, Wal};
+use io_oi_wal::{BlockIndex, Damage, Frame, LogIndex, OpenError, Resume, VisitorError, Wal};
 
+use super::archive::{Archive, Base, archive_path};
+use super::archivist::Office;
 use super::boot::{Boot, BootReason, RecoveryProgress, log_config, seed};
 use super::world::{block_index, note_block, stamp};
-use crate::config::{ConsensusConfig, VerifySetting};
+use crate::config::{Config, ConsensusConfig, VerifySetting};
+use crate::directory::Identity;
 
 /// What a log was read into.
 pub(super) struct Recovered {
@@ -24,6 +29,8 @@ pub(super) struct Recovered {
     pub(super) hot: hot::Writer,
     pub(super) wal: Wal,
     pub(super) blocks: BlockIndex,
+    /// What the archivist goes on with.
+    pub(super) office: Office,
     lost: Lost,
 }
 
@@ -58,7 +65,8 @@ impl HotRoom {
     }
 }
 
-/// Reads the whole log through the machine into the hot tier.
+/// Brings machine and hot tier to where the log ends: from the newest checkpoint that this log goes on from, else by reading
+/// all of it. [P-72]
 ///
 /// Where an entry or a large value comes to stand depends on what stood there before, which the log does not tell. So a
 /// tier that held everything while the node ran may fall short by a little when it is filled anew: it is made larger and
@@ -71,17 +79,37 @@ pub(super) fn recover(
     let mut room = HotRoom { entries_max: hot.entries_max, large_bytes_max: hot.large_bytes_max };
     let mut lost = Lost { promised: boot.promise.epoch(), damage: None };
     let mut enlargements = 0;
+    let mut base = archive(boot).newest(None);
     loop {
-        match recover_into(boot, room, lost, progress) {
+        let segment = base.as_ref().map(|(segment, _)| *segment);
+        match recover_into(boot, room, lost, base.as_ref(), progress) {
             Ok(recovered) if recovered.lost == lost => return Ok(recovered),
             // Only now is it known what the log has lost; a machine has to know before it reads.
-            Ok(recovered) => lost = recovered.lost,
+            Ok(recovered) => (lost, base) = (recovered.lost, None),
             Err(BootReason::HotTierTooSmall(full)) if enlargements < ENLARGEMENTS_MAX => {
                 room = enlarge(boot.shard, room, full)?;
                 enlargements += 1;
             }
-            Err(reason) => return Err(reason),
+            Err(reason @ BootReason::HotTierTooSmall(_)) => return Err(reason), // However it is read.
+            Err(reason) => {
+                let Some(segment) = segment else { return Err(reason) };
+                tracing::warn!(shard = %boot.shard, segment, %reason, "checkpoint not used");
+                let mut archive = archive(boot);
+                if let BootReason::Checkpoint(_) | BootReason::Log(OpenError::ResumeRefused { .. }) = reason {
+                    archive.forget(segment);
+                }
+                base = archive.newest(Some(segment));
+            }
         }
+    }
+}
+
+fn archive(boot: &Boot) -> Archive {
+    Archive {
+        shelf: Directory::new(archive_path(&boot.log_path)),
+        digester: Digester::new(&boot.identity.secret()),
+        log_path: boot.log_path.clone(),
+        log_config: log_config(boot.shard, &boot.identity, &boot.config),
     }
 }
 
@@ -94,24 +122,37 @@ fn enlarge(shard: ShardId, room: HotRoom, full: hot::Full) -> Result<HotRoom, Bo
     Ok(room)
 }
 
-/// Reads the whole log into a hot tier of this size.
+/// Reads the log, or what follows a checkpoint, into a hot tier of this size.
 fn recover_into(
     boot: &Boot,
     room: HotRoom,
     lost: Lost,
+    base: Option<&(u32, Base)>,
     progress: &mut dyn FnMut(RecoveryProgress),
 ) -> Result<Recovered, BootReason> {
     let mut hot = hot::Writer::create(&hot_config(boot, room)).map_err(BootReason::Segment)?;
-    let mut machine = machine(boot, lost).map_err(BootReason::Machine)?;
+    let parts = MachineParts::of(boot, lost);
+    let mut machine = Machine::new(parts.config()).map_err(BootReason::Machine)?;
     #[cfg(feature = "planted")]
     plant(&mut machine);
     let mut blocks = block_index();
-    let (wal, damage) = read_log(boot, &mut machine, &mut hot, &mut blocks, progress)?;
+    let mut archive = archive(boot);
+    if let Some((_, base)) = base {
+        let genesis = &boot.identity.genesis.genesis;
+        let restored = machine.restore(genesis, &base.state);
+        restored.map_err(|error| BootReason::Checkpoint(error.to_string()))?;
+        blocks = base.blocks.clone();
+        let keys = archive.load(base, machine.committed().get(), &mut hot)?;
+        tracing::info!(shard = %boot.shard, segment = %base.resume.segment(), keys, "start from a checkpoint");
+    }
+    let resume = base.map(|(_, base)| &base.resume);
+    let (wal, damage) = read_log(boot, &mut machine, &mut hot, &mut blocks, resume, progress)?;
+    let office = Office { shard: boot.shard, archive, parts, base: base.map(|(segment, _)| *segment) };
     let lost = damage.map_or(lost, |damage| Lost {
         promised: lost.promised.max(Epoch(damage.highest_epoch)),
         damage: Some(LostToDamage { sequence: Sequence(damage.highest_sequence), mark: damage.mark.0 }),
     });
-    Ok(Recovered { machine, hot, wal, blocks, lost })
+    Ok(Recovered { machine, hot, wal, blocks, office, lost })
 }
 
 /// Opens the log and hands every entry on.
@@ -120,6 +161,7 @@ fn read_log(
     machine: &mut Machine,
     hot: &mut hot::Writer,
     blocks: &mut BlockIndex,
+    resume: Option<&Resume>,
     progress: &mut dyn FnMut(RecoveryProgress),
 ) -> Result<(Wal, Option<Damage>), BootReason> {
     let bytes_max = bytes_of_files(&boot.log_path);
@@ -141,10 +183,11 @@ fn read_log(
     };
     // Alone, nobody has what is lost: then a damaged log is the operator's to restore.
     let has_peers = boot.identity.genesis.genesis.members.len() > 1 || boot.identity.member().is_none();
-    let opened = if boot.config.wal.repair && has_peers {
-        Wal::open_repairing(&boot.log_path, config, visit)
-    } else {
-        Wal::open(&boot.log_path, config, visit)
+    let opened = match resume {
+        // What is damaged is repaired by a reading of all of it.
+        Some(resume) => Wal::open_from(&boot.log_path, config, resume, visit),
+        None if boot.config.wal.repair && has_peers => Wal::open_repairing(&boot.log_path, config, visit),
+        None => Wal::open(&boot.log_path, config, visit),
     };
     let (wal, recovered) = opened.map_err(|error| reason.take().unwrap_or(BootReason::Log(error)))?;
     progress(RecoveryProgress { bytes_max: read.bytes, ..read });
@@ -198,28 +241,56 @@ fn hot_config(boot: &Boot, room: HotRoom) -> hot::Config {
     }
 }
 
-fn machine(boot: &Boot, lost: Lost) -> Result<Machine, io_oi_shard::ConfigError> {
-    let genesis = &boot.identity.genesis.genesis;
-    Machine::new(MachineConfig {
-        cluster: boot.identity.cluster,
-        shard: boot.shard,
-        signer: boot.identity.signer(),
-        genesis,
-        arbitrators: genesis.arbitrators,
-        judge_versions: io_oi_arbitrator::VERSIONS,
-        boot: boot.identity.boot,
-        seed: seed(boot),
-        timers: timers(&boot.config.consensus),
-        capacity: Capacity::default(),
-        verify: match boot.config.verify {
-            VerifySetting::All => Verify::All,
-            VerifySetting::Sampled => Verify::Sampled(boot.config.consensus.sampled_one_in),
-            VerifySetting::Off => Verify::Off,
-        },
-        promised: lost.promised,
-        past_lost: boot.promise.past_lost(),
-        lost: lost.damage,
-    })
+/// What every machine of this shard and start is made of.
+pub(super) struct MachineParts {
+    shard: ShardId,
+    pub(super) identity: Arc<Identity>,
+    settings: Arc<Config>,
+    seed: u64,
+    past_lost: Option<PastLost>,
+    lost: Lost,
+}
+
+impl MachineParts {
+    fn of(boot: &Boot, lost: Lost) -> Self {
+        Self {
+            shard: boot.shard,
+            identity: Arc::clone(&boot.identity),
+            settings: Arc::clone(&boot.config),
+            seed: seed(boot),
+            past_lost: boot.promise.past_lost(),
+            lost,
+        }
+    }
+
+    /// A machine that has read nothing.
+    pub(super) fn machine(&self) -> Result<Machine, String> {
+        Machine::new(self.config()).map_err(|error| error.to_string())
+    }
+
+    fn config(&self) -> MachineConfig<'_> {
+        let genesis = &self.identity.genesis.genesis;
+        MachineConfig {
+            cluster: self.identity.cluster,
+            shard: self.shard,
+            signer: self.identity.signer(),
+            genesis,
+            arbitrators: genesis.arbitrators,
+            judge_versions: io_oi_arbitrator::VERSIONS,
+            boot: self.identity.boot,
+            seed: self.seed,
+            timers: timers(&self.settings.consensus),
+            capacity: Capacity::default(),
+            verify: match self.settings.verify {
+                VerifySetting::All => Verify::All,
+                VerifySetting::Sampled => Verify::Sampled(self.settings.consensus.sampled_one_in),
+                VerifySetting::Off => Verify::Off,
+            },
+            promised: self.lost.promised,
+            past_lost: self.past_lost,
+            lost: self.lost.damage,
+        }
+    }
 }
 
 /// The fault that the environment names, in builds for tests of the fault model.

@@ -17,7 +17,7 @@ use io_oi_shard::hearing::{Case, Cells, Found};
 use io_oi_shard::judge::precondition_verdict;
 use io_oi_shard::{AppendIndex, Effect, Event, JudgeOrigin, Lane, LogKind, Machine, PublishStage, Seating};
 use io_oi_shm::{HashSeed, feed, hash_key, hot, shard_of};
-use io_oi_wal::{BlockIndex, BlockPlace, Frame, FrameKind, LogIndex, Wal};
+use io_oi_wal::{BlockIndex, BlockPlace, Frame, FrameKind, LogIndex, NotAPlace, Wal};
 
 use super::admission::{Gate, Surroundings};
 use super::answers::Governing;
@@ -465,6 +465,11 @@ impl Promises {
 pub(super) fn note_block(blocks: &mut BlockIndex, last: Sequence, at: LogIndex, bytes: &[u8]) {
     let (header, _) = BlockHeader::decode_first(bytes).expect("the machine appends whole blocks");
     blocks.note_block(header.first_sequence.get(), last.get(), at, bytes.len());
+}
+
+/// The index that a checkpoint carries.
+pub(super) fn block_index_from(bytes: &[u8]) -> Result<BlockIndex, NotAPlace> {
+    BlockIndex::decode(FrameKind(LogKind::Block as u8), INDEX_ENTRIES_MAX, bytes)
 }
 
 /// An index for [`note_block`].

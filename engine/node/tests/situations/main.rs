@@ -9,6 +9,7 @@ mod a_client_writes_nonsense;
 mod a_node_is_killed_at_any_moment;
 mod a_node_serves;
 mod a_session_comes_back;
+mod a_start_goes_on_from_a_checkpoint;
 mod clean_stop_drains;
 mod the_directory_is_not_usable;
 mod the_disk_is_full;
