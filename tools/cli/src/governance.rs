@@ -350,8 +350,7 @@ mod tests {
     use io_oi_record::NodeId;
 
     fn status() -> Status {
-        let shards =
-            r#"[{"shard":0,"epoch":1,"leader":null,"tip":1,"committed":1,"mute":null,"governance":4}]"#;
+        let shards = r#"[{"shard":0,"epoch":1,"leader":null,"tip":1,"committed":1,"certified":1,"mute":null,"governance":4}]"#;
         let cluster = "ab".repeat(32);
         let json = format!(r#"{{"node":"n","cluster":"{cluster}","shards":{shards}}}"#);
         serde_json::from_str(&json).unwrap()

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn status(node: &str, leader: &str, committed: u64) -> Option<Status> {
-        let shard = json!({"shard": 0, "epoch": 3, "leader": leader, "tip": committed, "committed": committed,
+        let shard = json!({"shard": 0, "epoch": 3, "leader": leader, "tip": committed, "committed": committed, "certified": committed,
             "mute": null, "governance": 0});
         serde_json::from_value(json!({"node": node, "cluster": "c", "shards": [shard]})).unwrap()
     }
