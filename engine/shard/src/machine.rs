@@ -379,13 +379,19 @@ impl Machine {
         self.timing.told_wake = None;
         self.fetching.may_ask = true;
         self.sealer.elapsed(self.now.mono);
-        if !self.peers.is_empty() && self.phase == Phase::Running {
+        if self.has_timers() {
             self.elapse_hand_over();
             self.elapse_leading();
             self.elapse_election();
         }
         self.vote_when_quiet();
         self.elapse_telling();
+    }
+
+    /// Whether time alone moves this node: a leader without others waits for nobody. Who is left alone while it follows has
+    /// still to stand. [P-29]
+    pub(crate) fn has_timers(&self) -> bool {
+        self.phase == Phase::Running && (!self.peers.is_empty() || self.role() != Role::Leading)
     }
 
     /// Takes nothing more, and brings everything taken to disk, signatures included.

@@ -563,7 +563,7 @@ impl Machine {
     }
 
     fn timers_wake_at(&self) -> Option<Nanos> {
-        if self.peers.is_empty() || self.phase != Phase::Running {
+        if !self.has_timers() {
             return None;
         }
         match self.role() {

@@ -132,6 +132,10 @@ const STORIES_OF_THREE: &[(u64, &str)] = &[
         33852,
         "the checker: a log proved a commit that nobody had told of, and it was shown before it was decided",
     ),
+    (
+        2_102_013,
+        "the only voter that was left, when two leaders in turn were removed, had nobody to ask and never stood",
+    ),
 ];
 
 /// Seeds whose clients think long.
